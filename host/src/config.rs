@@ -1,0 +1,1 @@
+//! Configuration: the file as written, and the same checked and complete.

@@ -1,0 +1,1 @@
+//! Carries a call's questions to the plugins and the answers back.

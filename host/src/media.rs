@@ -1,0 +1,1 @@
+//! Media threads: drive the media core over real ports.

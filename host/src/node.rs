@@ -1,0 +1,1 @@
+//! Starts and ends everything in the right order.

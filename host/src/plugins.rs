@@ -1,0 +1,1 @@
+//! The watched plugin folder in front of the registry.

@@ -1,0 +1,1 @@
+//! The journal of calls, written off the hot path.

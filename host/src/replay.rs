@@ -1,0 +1,1 @@
+//! Re-runs recorded decisions with another version of a plugin.

@@ -1,0 +1,1 @@
+//! WebSocket sessions between connectors and AI platforms.

@@ -2,12 +2,14 @@
 //!
 //! - [`gatepost`]: one running node in a folder of its own
 //! - [`http`]: a small HTTP client for its REST API
+//! - [`peer`]: stand-ins of providers, in Python with their official packages
 //! - [`sipp`]: callers and callees made of SIPp scenarios
 //! - [`ua`]: a user agent of our own, where a test needs to see each packet
 //! - [`wav`]: audio that tests play and compare
 
 pub mod gatepost;
 pub mod http;
+pub mod peer;
 pub mod sipp;
 pub mod ua;
 pub mod wav;

@@ -15,6 +15,8 @@ pub struct Sipp {
 pub struct Run<'a> {
     /// file name in `tests/e2e/sipp`, without `.xml`
     pub scenario: &'a str,
+    /// local address
+    pub ip: &'a str,
     pub port: u16,
     /// `Some` for a caller
     pub target: Option<String>,
@@ -29,7 +31,7 @@ pub struct Run<'a> {
 
 impl Default for Run<'_> {
     fn default() -> Self {
-        Run { scenario: "uac", port: super::free_port(), target: None, tcp: false, service: "1000", calls: 1, rate: 1, more: &[] }
+        Run { scenario: "uac", ip: "127.0.0.1", port: super::free_port(), target: None, tcp: false, service: "1000", calls: 1, rate: 1, more: &[] }
     }
 }
 
@@ -40,7 +42,7 @@ impl Run<'_> {
         let limit = 40 + self.calls / self.rate.max(1) * 2;
         let mut command = Command::new("sipp");
         command
-            .args(["-nostdin", "-timeout_error", "-trace_err", "-recv_timeout", "20000", "-i", "127.0.0.1", "-mi", "127.0.0.1"])
+            .args(["-nostdin", "-timeout_error", "-trace_err", "-recv_timeout", "20000", "-i", self.ip, "-mi", self.ip])
             .args(["-buff_size", "8388608", "-error_file", "errors.log", "-timeout", &format!("{limit}s")])
             .arg("-sf")
             .arg(&scenario)
@@ -75,6 +77,26 @@ impl Sipp {
 
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_path_buf()
+    }
+
+    /// INVITE to 200 of each call in milliseconds, ascending (needs `-trace_rtt`).
+    pub fn setup_times(folder: &std::path::Path) -> Vec<f64> {
+        let mut times = Vec::new();
+        for entry in std::fs::read_dir(folder).expect("sipp's folder").flatten() {
+            if entry.file_name().to_string_lossy().ends_with("_rtt.csv") {
+                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                times.extend(text.lines().skip(1).filter_map(|l| l.split(';').nth(1)).filter_map(|t| t.trim().parse::<f64>().ok()));
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        times
+    }
+
+    /// Like [`Sipp::succeed`], and gives the set-up times.
+    pub fn succeed_with_times(mut self) -> Vec<f64> {
+        let status = wait_for(&format!("sipp {}", self.name), Duration::from_secs(400), || self.child.try_wait().ok().flatten());
+        assert!(status.success(), "sipp {} ended with {status}:\n{}", self.name, self.errors());
+        Self::setup_times(&self.folder())
     }
 
     pub fn running(&mut self) -> bool {

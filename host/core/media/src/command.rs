@@ -52,23 +52,64 @@ pub struct Format {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Give this leg a port pair: RTP on `port`, RTCP on `port + 1`.
-    Open { leg: LegKey, local: IpAddr, port: u16 },
+    Open {
+        leg: LegKey,
+        local: IpAddr,
+        port: u16,
+    },
     /// The leg's offer/answer came to this result (again after each re-INVITE).
-    Negotiate { leg: LegKey, negotiated: Negotiated, direction: Direction },
+    Negotiate {
+        leg: LegKey,
+        negotiated: Negotiated,
+        direction: Direction,
+    },
     /// Audio goes between these two legs until `Unbridge` or `Close`.
-    Bridge { a: LegKey, b: LegKey },
-    Unbridge { a: LegKey, b: LegKey },
-    Play { leg: LegKey, id: u32, prompts: Vec<Prompt>, interruptible: bool, repeat: u32 },
-    StopPlay { leg: LegKey, id: u32 },
+    Bridge {
+        a: LegKey,
+        b: LegKey,
+    },
+    Unbridge {
+        a: LegKey,
+        b: LegKey,
+    },
+    Play {
+        leg: LegKey,
+        id: u32,
+        prompts: Vec<Prompt>,
+        interruptible: bool,
+        repeat: u32,
+    },
+    StopPlay {
+        leg: LegKey,
+        id: u32,
+    },
     /// Digits as RFC 4733 events; `w` is half a second.
-    SendDigits { leg: LegKey, digits: String },
+    SendDigits {
+        leg: LegKey,
+        digits: String,
+    },
     /// The leg talks to a connector session: its audio comes as `ConnectorEvent::Audio`,
     /// and `Enqueue` plays to it.
-    Attach { leg: LegKey, id: u32, input: Format, output: Format, frame_ms: u32 },
-    Detach { leg: LegKey, id: u32 },
-    Connector { leg: LegKey, id: u32, command: ConnectorCommand },
+    Attach {
+        leg: LegKey,
+        id: u32,
+        input: Format,
+        output: Format,
+        frame_ms: u32,
+    },
+    Detach {
+        leg: LegKey,
+        id: u32,
+    },
+    Connector {
+        leg: LegKey,
+        id: u32,
+        command: ConnectorCommand,
+    },
     /// The leg is over; its last statistics come as `Event::Closed`.
-    Close { leg: LegKey },
+    Close {
+        leg: LegKey,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -85,16 +126,41 @@ pub enum ConnectorCommand {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The port could not be had; the leg cannot have audio.
-    OpenFailed { leg: LegKey, port: u16 },
+    OpenFailed {
+        leg: LegKey,
+        port: u16,
+    },
     /// First packet accepted from this address.
-    Latched { leg: LegKey, source: SocketAddr },
+    Latched {
+        leg: LegKey,
+        source: SocketAddr,
+    },
     /// A digit has ended (RFC 4733), each once.
-    Digit { leg: LegKey, digit: char, duration_ms: u32 },
-    Played { leg: LegKey, id: u32, end: PlayEnd, played_ms: u32 },
+    Digit {
+        leg: LegKey,
+        digit: char,
+        duration_ms: u32,
+    },
+    Played {
+        leg: LegKey,
+        id: u32,
+        end: PlayEnd,
+        played_ms: u32,
+    },
     /// Nothing was received for so long; reported once until something comes again.
-    Silent { leg: LegKey, for_ms: u32 },
-    Closed { leg: LegKey, stats: LegStats },
-    Connector { leg: LegKey, id: u32, event: ConnectorEvent },
+    Silent {
+        leg: LegKey,
+        for_ms: u32,
+    },
+    Closed {
+        leg: LegKey,
+        stats: LegStats,
+    },
+    Connector {
+        leg: LegKey,
+        id: u32,
+        event: ConnectorEvent,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +177,10 @@ pub enum ConnectorEvent {
     /// `frame_ms` of the leg's audio in the input format.
     Audio(bytes::Bytes),
     Marked(String),
-    Cleared { item: String, played_ms: u32 },
+    Cleared {
+        item: String,
+        played_ms: u32,
+    },
     Digit(char),
 }
 

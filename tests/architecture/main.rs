@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gatepost-sdk", &[]),
     ("auto-attendant", &["gatepost-sdk"]),
     ("hello-router", &["gatepost-sdk"]),
+    ("hostile", &["gatepost-sdk"]),
     ("openai-realtime", &["gatepost-sdk"]),
     ("static-routes", &["gatepost-sdk"]),
     ("twilio", &["gatepost-sdk"]),

@@ -132,11 +132,15 @@ impl Gatepost {
         fs::read_to_string(self.setup.path("gatepost.log")).unwrap_or_default()
     }
 
-    /// One REST request as platform admin.
+    /// One REST request as platform admin, for the tenant `demo`.
     pub fn api(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        self.api_as("demo", method, path, body)
+    }
+
+    pub fn api_as(&self, tenant: &str, method: &str, path: &str, body: &[u8]) -> Reply {
         let bearer = format!("Bearer {ADMIN_TOKEN}");
         let kind = if body.first() == Some(&0) { "application/wasm" } else { "application/json" };
-        let headers = [("Authorization", bearer.as_str()), ("Content-Type", kind), ("X-Tenant-Id", "demo")];
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", kind), ("X-Tenant-Id", tenant)];
         http::request(self.setup.http_port, method, path, &headers, body).unwrap_or_else(|e| panic!("{method} {path}: {e}\n{}", self.log()))
     }
 

@@ -99,9 +99,22 @@ impl Ua {
     }
 
     pub fn at(name: &str, port: u16) -> Ua {
-        let sip = UdpSocket::bind(("127.0.0.1", port)).expect("a SIP port");
-        let rtp = UdpSocket::bind(("127.0.0.1", free_port())).expect("an RTP port");
+        Self::bound(name, "127.0.0.1", port)
+    }
+
+    /// On another loopback address.
+    pub fn on(name: &str, ip: &str) -> Ua {
+        Self::bound(name, ip, free_port())
+    }
+
+    fn bound(name: &str, ip: &str, port: u16) -> Ua {
+        let sip = UdpSocket::bind((ip, port)).expect("a SIP port");
+        let rtp = UdpSocket::bind((ip, free_port())).expect("an RTP port");
         Ua { sip, rtp, name: name.to_owned(), cseq: 0, serial: 0 }
+    }
+
+    pub fn ip(&self) -> String {
+        self.sip.local_addr().expect("bound").ip().to_string()
     }
 
     pub fn port(&self) -> u16 {
@@ -109,15 +122,16 @@ impl Ua {
     }
 
     pub fn uri(&self) -> String {
-        format!("sip:{}@127.0.0.1:{}", self.name, self.port())
+        format!("sip:{}@{}:{}", self.name, self.ip(), self.port())
     }
 
     /// SDP for this agent's RTP port, e.g. `&["0 PCMU/8000", "101 telephone-event/8000"]`.
     pub fn sdp(&self, codecs: &[&str]) -> String {
         let port = self.rtp.local_addr().expect("bound").port();
+        let ip = self.ip();
         let numbers: Vec<&str> = codecs.iter().map(|c| c.split(' ').next().unwrap_or("")).collect();
         let mut sdp = format!(
-            "v=0\r\no={} 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP {}\r\n",
+            "v=0\r\no={} 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {}\r\n",
             self.name,
             numbers.join(" ")
         );
@@ -176,8 +190,9 @@ impl Ua {
         };
         let routes: String = d.routes.iter().map(|r| format!("Route: {r}\r\n")).collect();
         let text = format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{};branch={branch};rport\r\n{routes}From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {}:{};branch={branch};rport\r\n{routes}From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
              Contact: <{}>\r\nMax-Forwards: 70\r\n{extra}{kind}Content-Length: {}\r\n\r\n{body}",
+            self.ip(),
             self.port(),
             d.local,
             d.remote,

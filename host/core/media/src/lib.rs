@@ -6,4 +6,16 @@
 
 pub mod codec;
 pub mod command;
+pub mod engine;
 pub mod sdp;
+mod slab;
+mod timer;
+mod transmit;
+
+pub use command::{
+    Command, ConnectorCommand, ConnectorEvent, Encoding, Event, Format, LegKey, LegStats, Pcm,
+    PlayEnd, Prompt, SessionKey,
+};
+pub use engine::Engine;
+pub use timer::Timer;
+pub use transmit::Transmit;

@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("static-routes", &["gatepost-sdk"]),
     ("twilio", &["gatepost-sdk"]),
     ("tests", &["b2bua", "media", "plugin-host", "sip"]),
+    ("rtpload", &[]),
     ("xtask", &[]),
 ];
 

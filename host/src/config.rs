@@ -75,8 +75,11 @@ pub struct HttpConfig {
     /// Scheme and host as carriers reach it, without a slash at the end: what signatures of
     /// webhooks are computed over. Default `http://` and the listening address.
     pub public_url: String,
-    /// The platform admin's bearer token. Without one nobody is the platform admin.
+    /// The platform admin's bearer token, from `GATEPOST_ADMIN_TOKEN`.
     pub admin_token: Option<Secret>,
+    /// Where the token is without that variable; made with a random one at the first start.
+    /// Default `var/admin-token`.
+    pub admin_token_file: PathBuf,
     /// Key of API tokens (`JWT_SECRET_KEY`).
     pub jwt_secret: Option<Secret>,
     /// Key of the tokens that administer SIP users (`SIP_JWT_SECRET`).

@@ -23,7 +23,7 @@ pub(super) fn check(
     let sip = sip(source, file.sip, &over)?;
     let rtp = rtp(source, file.rtp, &sip, &over)?;
     let mut config = Config {
-        http: http(source, file.http, &over, environment)?,
+        http: http(source, file.http, &over)?,
         store: store(source, file.store, &over)?,
         plugins: PluginsConfig {
             dir: file.plugins.dir.unwrap_or_else(|| "plugins.d".into()),
@@ -176,7 +176,6 @@ fn http(
     source: &Source<'_>,
     file: file::Http,
     over: &Overrides,
-    environment: &Environment,
 ) -> Result<HttpConfig, ConfigError> {
     let listen = over.http_listen(
         file.listen
@@ -202,18 +201,13 @@ fn http(
         (None, Some(url)) => url.into_inner(),
         (None, None) => format!("http://{listen}"),
     };
-    let admin_token = match (&over.admin_token, file.admin_token) {
-        (Some(token), _) => Some(token.clone()),
-        (None, Some(token)) => Some(
-            secret(token, environment)
-                .map_err(|what| source.error(None, format!("http.admin_token: {what}")))?,
-        ),
-        (None, None) => None,
-    };
     Ok(HttpConfig {
         listen,
         public_url: public_url.trim_end_matches('/').to_owned(),
-        admin_token,
+        admin_token: over.admin_token.clone(),
+        admin_token_file: file
+            .admin_token_file
+            .unwrap_or_else(|| "var/admin-token".into()),
         jwt_secret: over.jwt_secret.clone(),
         sip_jwt_secret: over.sip_jwt_secret.clone(),
     })

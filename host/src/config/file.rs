@@ -46,7 +46,7 @@ pub struct Rtp {
 pub struct Http {
     pub listen: Option<SocketAddr>,
     pub public_url: Option<Spanned<String>>,
-    pub admin_token: Option<SecretSource>,
+    pub admin_token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,5 +1,6 @@
 //! Our own identities. They mean something to this node only.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,7 +50,7 @@ impl FromStr for CallKey {
 }
 
 /// One leg of a call: 0 is the A leg, B legs count from 1 in the order they were dialled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LegId(pub u16);
 
 impl LegId {
@@ -58,7 +59,7 @@ impl LegId {
 
 /// One question of a call to whoever decides; answers carry it back. A late answer to an
 /// old question is recognised by it and dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AskId(pub u32);
 
 #[cfg(test)]

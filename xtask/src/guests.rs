@@ -13,6 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use toolchain::Toolchain;
 
+/// Builds all guests.
+pub fn build_all(root: &Path) -> Result<()> {
+    build(root, &[]).map(drop)
+}
+
 /// Builds the named guests, or all; gives where the components lie. Cargo skips what has
 /// not changed.
 pub fn build(root: &Path, only: &[String]) -> Result<Vec<PathBuf>> {

@@ -17,7 +17,8 @@ use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::Command;
 
-const USAGE: &str = "cargo xtask bench calls|relay|transcode|decision [--rounds N] [--rate N] [--seconds N]";
+const USAGE: &str =
+    "cargo xtask bench calls|relay|transcode|decision [--rounds N] [--rate N] [--seconds N]";
 
 pub struct Options {
     pub rounds: usize,
@@ -29,10 +30,19 @@ pub struct Options {
 
 pub fn main(root: &Path, args: &[String]) -> Result<()> {
     let mut args = args.iter();
-    let Some(what) = args.next() else { bail!("{USAGE}") };
-    let mut options = Options { rounds: 3, rate: 200, seconds: 15 };
+    let Some(what) = args.next() else {
+        bail!("{USAGE}")
+    };
+    let mut options = Options {
+        rounds: 3,
+        rate: 200,
+        seconds: 15,
+    };
     while let Some(name) = args.next() {
-        let value = args.next().and_then(|v| v.parse::<u32>().ok()).filter(|v| *v > 0);
+        let value = args
+            .next()
+            .and_then(|v| v.parse::<u32>().ok())
+            .filter(|v| *v > 0);
         match (name.as_str(), value) {
             ("--rounds", Some(v)) => options.rounds = v as usize,
             ("--rate", Some(v)) => options.rate = v,
@@ -43,8 +53,22 @@ pub fn main(root: &Path, args: &[String]) -> Result<()> {
     peers::for_benches()?;
     step("guests", || guests::build_all(root))?;
     step("release builds", || {
-        run(Command::new("cargo").current_dir(root).args(["build", "--release", "-p", "host", "-p", "rtpload"]))?;
-        run(Command::new("cargo").current_dir(root).args(["build", "--release", "-p", "plugin-host", "--example", "decision_cost"]))
+        run(Command::new("cargo").current_dir(root).args([
+            "build",
+            "--release",
+            "-p",
+            "host",
+            "-p",
+            "rtpload",
+        ]))?;
+        run(Command::new("cargo").current_dir(root).args([
+            "build",
+            "--release",
+            "-p",
+            "plugin-host",
+            "--example",
+            "decision_cost",
+        ]))
     })?;
     match what.as_str() {
         "calls" => calls::bench(root, &options),

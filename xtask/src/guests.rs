@@ -1,4 +1,4 @@
-//! Builds the plugins that lie in `plugins/` and `examples/` into components.
+//! Builds the plugins of `plugins/`, `examples/` and `tests/guests/` into components.
 //!
 //! A guest is any package there whose library is a `cdylib`. They are compiled for
 //! `wasm32-unknown-unknown` in a target folder of their own, because the compiler that can
@@ -24,7 +24,10 @@ pub fn build(root: &Path, only: &[String]) -> Result<Vec<PathBuf>> {
     let mut guests = find(root)?;
     for name in only {
         if !guests.iter().any(|guest| guest == name) {
-            bail!("there is no guest named {name}; there are {}", guests.join(", "));
+            bail!(
+                "there is no guest named {name}; there are {}",
+                guests.join(", ")
+            );
         }
     }
     if !only.is_empty() {
@@ -33,48 +36,82 @@ pub fn build(root: &Path, only: &[String]) -> Result<Vec<PathBuf>> {
 
     let began = Instant::now();
     let toolchain = Toolchain::find()?;
-    eprintln!("guests: building {} with {}", guests.join(", "), toolchain.describe());
+    eprintln!(
+        "guests: building {} with {}",
+        guests.join(", "),
+        toolchain.describe()
+    );
     let modules = root.join("target/guests");
     let mut cargo = toolchain.cargo();
-    cargo.current_dir(root).args(["build", "--profile", "guest", "--target", toolchain::TARGET]);
+    cargo
+        .current_dir(root)
+        .args(["build", "--profile", "guest", "--target", toolchain::TARGET]);
     cargo.arg("--target-dir").arg(&modules);
     for guest in &guests {
         cargo.args(["-p", guest]);
     }
     let status = cargo.status().context("starting cargo for the guests")?;
     if !status.success() {
-        bail!("the guests did not build with {} (see above)", toolchain.describe());
+        bail!(
+            "the guests did not build with {} (see above)",
+            toolchain.describe()
+        );
     }
 
     let components = root.join("target/plugins");
-    fs::create_dir_all(&components).with_context(|| format!("creating {}", components.display()))?;
+    fs::create_dir_all(&components)
+        .with_context(|| format!("creating {}", components.display()))?;
     let mut built = Vec::new();
     for guest in &guests {
-        let module = modules.join(toolchain::TARGET).join("guest").join(guest.replace('-', "_")).with_extension("wasm");
+        let module = modules
+            .join(toolchain::TARGET)
+            .join("guest")
+            .join(guest.replace('-', "_"))
+            .with_extension("wasm");
         let component = components.join(guest).with_extension("wasm");
-        let size = component::make(&module, &component).with_context(|| format!("making a component of {guest}"))?;
-        eprintln!("guests: {} ({:.0} KiB)", component.strip_prefix(root).unwrap_or(&component).display(), size as f64 / 1024.0);
+        let size = component::make(&module, &component)
+            .with_context(|| format!("making a component of {guest}"))?;
+        eprintln!(
+            "guests: {} ({:.0} KiB)",
+            component.strip_prefix(root).unwrap_or(&component).display(),
+            size as f64 / 1024.0
+        );
         built.push(component);
     }
-    eprintln!("guests: {} components in {:.1} s", built.len(), began.elapsed().as_secs_f32());
+    eprintln!(
+        "guests: {} components in {:.1} s",
+        built.len(),
+        began.elapsed().as_secs_f32()
+    );
     Ok(built)
 }
 
-/// The packages below `plugins/` and `examples/` that make a `cdylib`, by name.
+/// The packages below `plugins/`, `examples/` and `tests/guests/` that make a `cdylib`, by name.
 fn find(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for folder in ["plugins", "examples"] {
+    for folder in ["plugins", "examples", "tests/guests"] {
         let folder = root.join(folder);
-        for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
+        for entry in
+            fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?
+        {
             let manifest = entry?.path().join("Cargo.toml");
             if !manifest.is_file() {
                 continue;
             }
             let text = fs::read_to_string(&manifest)?;
-            let table: toml::Table = text.parse().with_context(|| format!("reading {}", manifest.display()))?;
-            let kinds = table.get("lib").and_then(|lib| lib.get("crate-type")).and_then(|kinds| kinds.as_array());
-            let is_guest = kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind.as_str() == Some("cdylib")));
-            let name = table.get("package").and_then(|package| package.get("name")).and_then(|name| name.as_str());
+            let table: toml::Table = text
+                .parse()
+                .with_context(|| format!("reading {}", manifest.display()))?;
+            let kinds = table
+                .get("lib")
+                .and_then(|lib| lib.get("crate-type"))
+                .and_then(|kinds| kinds.as_array());
+            let is_guest =
+                kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind.as_str() == Some("cdylib")));
+            let name = table
+                .get("package")
+                .and_then(|package| package.get("name"))
+                .and_then(|name| name.as_str());
             if let (true, Some(name)) = (is_guest, name) {
                 found.push(name.to_owned());
             }

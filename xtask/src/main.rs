@@ -1,6 +1,11 @@
 //! `cargo xtask COMMAND`: what is done with this repository beside plain cargo.
 
+mod bench;
 mod guests;
+mod peers;
+mod serve;
+mod step;
+mod test;
 
 use anyhow::{Result, bail};
 use std::path::Path;
@@ -9,6 +14,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
+  run                    the quickstart: build everything, start a node on loopback
+  test [NAME…]           everything that CI runs; or only these end-to-end tests
+  bench WHAT             calls, relay, transcode or decision, beside Debian's peers
+  build                  the plugins and the release build
   build-guests [NAME…]   build the plugins into target/plugins/NAME.wasm";
 
 fn main() -> ExitCode {
@@ -23,8 +32,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<()> {
-    let Some((command, arguments)) = arguments.split_first() else { bail!("{USAGE}") };
+    let Some((command, arguments)) = arguments.split_first() else {
+        bail!("{USAGE}")
+    };
     match command.as_str() {
+        "run" => serve::quickstart(root()),
+        "test" => test::main(root(), arguments),
+        "bench" => bench::main(root(), arguments),
+        "build" => serve::build(root()),
         "build-guests" => guests::build(root(), arguments).map(drop),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
@@ -36,5 +51,7 @@ fn run(arguments: &[String]) -> Result<()> {
 
 /// The folder of the workspace.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
 }

@@ -11,7 +11,11 @@ use std::process::Command;
 type Need = (&'static str, &'static str);
 
 const FOR_TESTS: &[Need] = &[("sipp", "sip-tester"), ("baresip", "baresip-core")];
-const FOR_BENCHES: &[Need] = &[("sipp", "sip-tester"), ("kamailio", "kamailio"), ("rtpengine", "rtpengine-daemon")];
+const FOR_BENCHES: &[Need] = &[
+    ("sipp", "sip-tester"),
+    ("kamailio", "kamailio"),
+    ("rtpengine", "rtpengine-daemon"),
+];
 const PYTHON: &[&str] = &["openai", "twilio", "websockets"];
 
 pub fn for_tests(root: &Path) -> Result<()> {
@@ -26,7 +30,11 @@ pub fn for_benches() -> Result<()> {
 }
 
 fn programs(needs: &[Need]) -> Result<()> {
-    let missing: Vec<&str> = needs.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = needs
+        .iter()
+        .filter(|(program, _)| !has(program))
+        .map(|(_, package)| *package)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -37,7 +45,9 @@ fn programs(needs: &[Need]) -> Result<()> {
 pub fn apt(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     if !has("apt-get") || !is_root() {
-        bail!("these Debian packages are missing: {list}. Install them with `sudo apt-get install {list}`, or run this as root");
+        bail!(
+            "these Debian packages are missing: {list}. Install them with `sudo apt-get install {list}`, or run this as root"
+        );
     }
     eprintln!("    installing {list}");
     // 101: "action forbidden by policy" (invoke-rc.d): nothing listens behind our back.
@@ -46,8 +56,18 @@ pub fn apt(packages: &[&str]) -> Result<()> {
     if made {
         run(Command::new("chmod").arg("755").arg(policy))?;
     }
-    let result = quiet(Command::new("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive")).and_then(|_| {
-        quiet(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(packages).env("DEBIAN_FRONTEND", "noninteractive"))
+    let result = quiet(
+        Command::new("apt-get")
+            .arg("update")
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+    .and_then(|_| {
+        quiet(
+            Command::new("apt-get")
+                .args(["install", "-y", "--no-install-recommends"])
+                .args(packages)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
     });
     if made {
         let _ = fs::remove_file(policy);
@@ -69,8 +89,25 @@ fn python(root: &Path) -> Result<()> {
     }
     if quiet(Command::new("python3").arg("-m").arg("venv").arg(&venv)).is_err() {
         apt(&["python3-venv"])?;
-        quiet(Command::new("python3").arg("-m").arg("venv").arg("--clear").arg(&venv))?;
+        quiet(
+            Command::new("python3")
+                .arg("-m")
+                .arg("venv")
+                .arg("--clear")
+                .arg(&venv),
+        )?;
     }
     eprintln!("    installing {} from PyPI", PYTHON.join(", "));
-    quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON)).map(drop)
+    quiet(
+        Command::new(&python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(PYTHON),
+    )
+    .map(drop)
 }

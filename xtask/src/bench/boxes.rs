@@ -21,7 +21,10 @@ pub struct Running {
 
 impl Running {
     pub fn pids(&self) -> Vec<u32> {
-        self.children.iter().flat_map(|c| super::proc::tree(c.id())).collect()
+        self.children
+            .iter()
+            .flat_map(|c| super::proc::tree(c.id()))
+            .collect()
     }
 }
 
@@ -47,10 +50,15 @@ pub fn gatepost(root: &Path) -> Result<Running> {
     let (sip, http) = (5190, 8190);
     let plugins = folder.path().join("plugins.d/bench");
     fs::create_dir_all(&plugins)?;
-    fs::copy(root.join("target/plugins/static-routes.wasm"), plugins.join("static-routes.wasm"))?;
+    fs::copy(
+        root.join("target/plugins/static-routes.wasm"),
+        plugins.join("static-routes.wasm"),
+    )?;
     fs::write(
         plugins.join("static-routes.toml"),
-        format!("[bind]\ndefault = true\n[[config.rule]]\nto = \"^9\"\nreject = 403\n[[config.rule]]\nto = \".\"\ndial = [\"sip:{{user}}@127.0.0.1:{CALLEE}\"]\n"),
+        format!(
+            "[bind]\ndefault = true\n[[config.rule]]\nto = \"^9\"\nreject = 403\n[[config.rule]]\nto = \".\"\ndial = [\"sip:{{user}}@127.0.0.1:{CALLEE}\"]\n"
+        ),
     )?;
     let config = folder.path().join("gatepost.toml");
     fs::write(
@@ -65,9 +73,26 @@ pub fn gatepost(root: &Path) -> Result<Running> {
             path("journal"),
         ),
     )?;
-    let child = start(Command::new(root.join("target/release/gatepost")).arg("serve").arg("--config").arg(&config).env("GATEPOST_ADMIN_TOKEN", "bench-token-0123456789abcdef0123456789"), folder.path())?;
-    let mut running = Running { name: "gatepost", port: sip, children: vec![child], _folder: Some(folder) };
-    wait(&mut running, "its HTTP port", || TcpStream::connect(("127.0.0.1", http)).is_ok())?;
+    let child = start(
+        Command::new(root.join("target/release/gatepost"))
+            .arg("serve")
+            .arg("--config")
+            .arg(&config)
+            .env(
+                "GATEPOST_ADMIN_TOKEN",
+                "bench-token-0123456789abcdef0123456789",
+            ),
+        folder.path(),
+    )?;
+    let mut running = Running {
+        name: "gatepost",
+        port: sip,
+        children: vec![child],
+        _folder: Some(folder),
+    };
+    wait(&mut running, "its HTTP port", || {
+        TcpStream::connect(("127.0.0.1", http)).is_ok()
+    })?;
     Ok(running)
 }
 
@@ -94,7 +119,11 @@ pub fn kamailio(root: &Path, rtpengine: bool, transcode_to: Option<&str>) -> Res
     }
     let config = root.join("tests/bench/kamailio.cfg");
     let mut command = Command::new(program("kamailio"));
-    command.args(["-DD", "-E", "-m", "1024", "-M", "16", "-f"]).arg(&config).arg("-w").arg(folder.path());
+    command
+        .args(["-DD", "-E", "-m", "1024", "-M", "16", "-f"])
+        .arg(&config)
+        .arg("-w")
+        .arg(folder.path());
     if rtpengine {
         command.args(["-A", "WITH_RTPENGINE"]);
     }
@@ -102,7 +131,16 @@ pub fn kamailio(root: &Path, rtpengine: bool, transcode_to: Option<&str>) -> Res
         command.args(["-A", &format!("RTPE_OFFER=\"replace-origin replace-session-connection ICE=remove transcode-{codec} codec-mask-PCMU\"")]);
     }
     children.push(start(&mut command, folder.path())?);
-    let mut running = Running { name: if rtpengine { "kamailio + rtpengine" } else { "kamailio" }, port: 5160, children, _folder: Some(folder) };
+    let mut running = Running {
+        name: if rtpengine {
+            "kamailio + rtpengine"
+        } else {
+            "kamailio"
+        },
+        port: 5160,
+        children,
+        _folder: Some(folder),
+    };
     wait(&mut running, "its SIP port", || listens_udp(5160))?;
     Ok(running)
 }
@@ -113,7 +151,10 @@ fn program(name: &str) -> PathBuf {
 }
 
 fn start(command: &mut Command, folder: &Path) -> Result<Child> {
-    let log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))?;
     command
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -126,10 +167,20 @@ fn start(command: &mut Command, folder: &Path) -> Result<Child> {
 fn wait(running: &mut Running, what: &str, ready: impl Fn() -> bool) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(20);
     while !ready() {
-        let ended = running.children.iter_mut().any(|c| matches!(c.try_wait(), Ok(Some(_))));
+        let ended = running
+            .children
+            .iter_mut()
+            .any(|c| matches!(c.try_wait(), Ok(Some(_))));
         if ended || Instant::now() > end {
-            let log = running._folder.as_ref().map(|f| fs::read_to_string(f.path().join("log")).unwrap_or_default());
-            bail!("{} does not open {what}:\n{}", running.name, log.unwrap_or_default());
+            let log = running
+                ._folder
+                .as_ref()
+                .map(|f| fs::read_to_string(f.path().join("log")).unwrap_or_default());
+            bail!(
+                "{} does not open {what}:\n{}",
+                running.name,
+                log.unwrap_or_default()
+            );
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -16,7 +16,10 @@ pub fn bench(root: &Path) -> Result<()> {
             let lua = quiet(Command::new("luajit").arg(root.join("tests/bench/decision.lua")))?;
             print!("    {lua}");
             for name in ["static-routes", "hello-router"] {
-                run(Command::new(root.join("target/release/examples/decision_cost")).arg(root.join(format!("target/plugins/{name}.wasm"))))?;
+                run(
+                    Command::new(root.join("target/release/examples/decision_cost"))
+                        .arg(root.join(format!("target/plugins/{name}.wasm"))),
+                )?;
             }
             Ok(())
         })?;

@@ -20,7 +20,14 @@ pub struct Measured {
 }
 
 /// `calls` at `rate` a second, each held for `hold_ms`; memory is read at `mem_at` live calls.
-pub fn calls(root: &Path, target: &Running, rate: u32, calls: u32, hold_ms: u32, mem_at: Option<u32>) -> Result<Measured> {
+pub fn calls(
+    root: &Path,
+    target: &Running,
+    rate: u32,
+    calls: u32,
+    hold_ms: u32,
+    mem_at: Option<u32>,
+) -> Result<Measured> {
     let folder = tempfile::tempdir()?;
     let mut uas = sipp(root, folder.path(), "uas", CALLEE, 7000).spawn()?;
     let end = Instant::now() + Duration::from_secs(5);
@@ -34,9 +41,32 @@ pub fn calls(root: &Path, target: &Running, rate: u32, calls: u32, hold_ms: u32,
     let (memory, cpu) = (proc::pss_kib(&pids), proc::cpu_seconds(&pids));
     let mut uac = sipp(root, folder.path(), "uac", 5170, 7400)
         .arg(format!("127.0.0.1:{}", target.port))
-        .args(["-r", &rate.to_string(), "-m", &calls.to_string(), "-l", "1000000", "-d", &hold_ms.to_string(), "-s", "1000"])
-        .args(["-trace_rtt", "-rtt_freq", "50", "-trace_stat", "-fd", "1", "-stf", "stat.csv"])
-        .args(["-timeout", &format!("{}s", calls / rate + hold_ms / 1000 + 60)])
+        .args([
+            "-r",
+            &rate.to_string(),
+            "-m",
+            &calls.to_string(),
+            "-l",
+            "1000000",
+            "-d",
+            &hold_ms.to_string(),
+            "-s",
+            "1000",
+        ])
+        .args([
+            "-trace_rtt",
+            "-rtt_freq",
+            "50",
+            "-trace_stat",
+            "-fd",
+            "1",
+            "-stf",
+            "stat.csv",
+        ])
+        .args([
+            "-timeout",
+            &format!("{}s", calls / rate + hold_ms / 1000 + 60),
+        ])
         .spawn()
         .context("sipp does not start")?;
     let mut pss_per_call = None;
@@ -55,10 +85,25 @@ pub fn calls(root: &Path, target: &Running, rate: u32, calls: u32, hold_ms: u32,
     std::thread::sleep(Duration::from_millis(1500));
     let cpu = proc::cpu_seconds(&target.pids()) - cpu;
     end_of(&mut uas);
-    let (ok, failed) = (column(folder.path(), "SuccessfulCall(C)").unwrap_or(0), column(folder.path(), "FailedCall(C)").unwrap_or(calls));
+    let (ok, failed) = (
+        column(folder.path(), "SuccessfulCall(C)").unwrap_or(0),
+        column(folder.path(), "FailedCall(C)").unwrap_or(calls),
+    );
     let times = setup_times(folder.path());
-    let at = |q: f64| times.get(((times.len() as f64 * q) as usize).min(times.len().saturating_sub(1))).copied().unwrap_or(f64::NAN);
-    Ok(Measured { ok, failed, cpu_per_1000_calls: cpu / f64::from(ok.max(1)) * 1000.0, setup_p50: at(0.5), setup_p99: at(0.99), pss_per_call })
+    let at = |q: f64| {
+        times
+            .get(((times.len() as f64 * q) as usize).min(times.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
+    Ok(Measured {
+        ok,
+        failed,
+        cpu_per_1000_calls: cpu / f64::from(ok.max(1)) * 1000.0,
+        setup_p50: at(0.5),
+        setup_p99: at(0.99),
+        pss_per_call,
+    })
 }
 
 fn sipp(root: &Path, folder: &Path, scenario: &str, port: u16, media: u16) -> Command {
@@ -67,7 +112,17 @@ fn sipp(root: &Path, folder: &Path, scenario: &str, port: u16, media: u16) -> Co
         .current_dir(folder)
         .arg("-sf")
         .arg(root.join("tests/e2e/sipp").join(format!("{scenario}.xml")))
-        .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-mp", &media.to_string(), "-nostdin", "-buff_size", "8388608"])
+        .args([
+            "-i",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-mp",
+            &media.to_string(),
+            "-nostdin",
+            "-buff_size",
+            "8388608",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -94,7 +149,12 @@ fn setup_times(folder: &Path) -> Vec<f64> {
         .flatten()
         .filter(|e| e.file_name().to_string_lossy().ends_with("_rtt.csv"))
         .filter_map(|e| fs::read_to_string(e.path()).ok())
-        .flat_map(|t| t.lines().skip(1).filter_map(|l| l.split(';').nth(1)?.trim().parse().ok()).collect::<Vec<f64>>())
+        .flat_map(|t| {
+            t.lines()
+                .skip(1)
+                .filter_map(|l| l.split(';').nth(1)?.trim().parse().ok())
+                .collect::<Vec<f64>>()
+        })
         .collect();
     times.sort_by(f64::total_cmp);
     times

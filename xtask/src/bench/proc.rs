@@ -7,7 +7,13 @@ use std::fs;
 pub fn tree(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.parse::<u32>().ok())
+        else {
+            continue;
+        };
         if let Some(parent) = stat(pid).and_then(|f| f.get(1)?.parse().ok()) {
             children.entry(parent).or_default().push(pid);
         }
@@ -40,12 +46,24 @@ pub fn cpu_seconds(pids: &[u32]) -> f64 {
 pub fn pss_kib(pids: &[u32]) -> u64 {
     pids.iter()
         .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .filter_map(|text| text.lines().find_map(|l| l.strip_prefix("Pss:"))?.split_whitespace().next()?.parse::<u64>().ok())
+        .filter_map(|text| {
+            text.lines()
+                .find_map(|l| l.strip_prefix("Pss:"))?
+                .split_whitespace()
+                .next()?
+                .parse::<u64>()
+                .ok()
+        })
         .sum()
 }
 
 /// Fields of /proc/PID/stat after the name: 0 is the state, 1 the parent.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(text.get(text.rfind(')')? + 2..)?.split(' ').map(str::to_owned).collect())
+    Some(
+        text.get(text.rfind(')')? + 2..)?
+            .split(' ')
+            .map(str::to_owned)
+            .collect(),
+    )
 }

@@ -12,24 +12,41 @@ pub fn bench(root: &Path, options: &Options, callee: &str) -> Result<()> {
     let transcodes = callee != "PCMU";
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        step(&format!("round {round} of {}: {CALLS} calls, PCMU to {callee}, {} s each", options.rounds, options.seconds), || {
-            for (results, start) in [
-                (&mut theirs, &(|| boxes::kamailio(root, true, transcodes.then_some(callee))) as &dyn Fn() -> Result<boxes::Running>),
-                (&mut ours, &|| boxes::gatepost(root)),
-            ] {
-                let target = start()?;
-                let m = measure(root, &target, options.seconds, callee)?;
-                println!(
-                    "    {:22} {:.3} CPU-s per 1000 stream-s, delay p50 {:.3} ms p99 {:.3} ms, loss {:.4} %",
-                    target.name, m.cpu, m.p50, m.p99, m.loss * 100.0
-                );
-                results.push(m);
-            }
-            Ok(())
-        })?;
+        step(
+            &format!(
+                "round {round} of {}: {CALLS} calls, PCMU to {callee}, {} s each",
+                options.rounds, options.seconds
+            ),
+            || {
+                for (results, start) in [
+                    (
+                        &mut theirs,
+                        &(|| boxes::kamailio(root, true, transcodes.then_some(callee)))
+                            as &dyn Fn() -> Result<boxes::Running>,
+                    ),
+                    (&mut ours, &|| boxes::gatepost(root)),
+                ] {
+                    let target = start()?;
+                    let m = measure(root, &target, options.seconds, callee)?;
+                    println!(
+                        "    {:22} {:.3} CPU-s per 1000 stream-s, delay p50 {:.3} ms p99 {:.3} ms, loss {:.4} %",
+                        target.name,
+                        m.cpu,
+                        m.p50,
+                        m.p99,
+                        m.loss * 100.0
+                    );
+                    results.push(m);
+                }
+                Ok(())
+            },
+        )?;
     }
     let column = |m: &[Media], f: fn(&Media) -> f64| m.iter().map(f).collect::<Vec<_>>();
-    println!("\nmedia, {CALLS} calls, PCMU to {callee}, medians of {} rounds", options.rounds);
+    println!(
+        "\nmedia, {CALLS} calls, PCMU to {callee}, medians of {} rounds",
+        options.rounds
+    );
     for (name, m) in [("kamailio + rtpengine", &theirs), ("gatepost", &ours)] {
         println!(
             "  {name:22} {:.3} CPU-s per 1000 stream-s   delay p50 {:.3} ms  p99 {:.3} ms   loss {:.4} %",
@@ -73,8 +90,13 @@ fn measure(root: &Path, target: &boxes::Running, seconds: u32, callee: &str) -> 
         if callee == "PCMU" { "stamp" } else { "speech" },
     ]))?;
     let line = out.lines().last().unwrap_or("");
-    let json: serde_json::Value = serde_json::from_str(&line.replace("NaN", "null")).with_context(|| format!("rtpload said {out}"))?;
-    let number = |pointer: &str| json.pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
+    let json: serde_json::Value = serde_json::from_str(&line.replace("NaN", "null"))
+        .with_context(|| format!("rtpload said {out}"))?;
+    let number = |pointer: &str| {
+        json.pointer(pointer)
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or(f64::NAN)
+    };
     Ok(Media {
         cpu: number("/cpu_per_1000_stream_s"),
         p50: number("/latency_ms/p50"),

@@ -11,7 +11,10 @@ const OUR_PACKAGE: &str = "gatepost:plugin/";
 /// Writes the component, unless it is there already; gives its size in bytes.
 pub(crate) fn make(module: &Path, component: &Path) -> Result<usize> {
     let bytes = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
-    let encoded = ComponentEncoder::default().validate(true).module(&bytes)?.encode()?;
+    let encoded = ComponentEncoder::default()
+        .validate(true)
+        .module(&bytes)?
+        .encode()?;
     refuse_foreign_imports(&encoded)?;
     // A host that watches the folder should not see a change where there is none, nor half
     // a file where there is one.
@@ -36,7 +39,10 @@ fn refuse_foreign_imports(component: &[u8]) -> Result<()> {
         .filter(|name| !name.starts_with(OUR_PACKAGE))
         .collect();
     if !foreign.is_empty() {
-        bail!("it imports {}, which plugins are not given", foreign.join(", "));
+        bail!(
+            "it imports {}, which plugins are not given",
+            foreign.join(", ")
+        );
     }
     if world.exports.is_empty() {
         bail!("it exports nothing: is `gatepost_sdk::export!` missing?");

@@ -13,7 +13,9 @@ const ARENA_BYTES: usize = 256 * 1024;
 const PAGE_BYTES: usize = 64 * 1024;
 
 #[global_allocator]
-static ALLOCATOR: Guest = Guest(UnsafeCell::new(Dlmalloc::new_with_allocator(Pages { arena_used: Cell::new(false) })));
+static ALLOCATOR: Guest = Guest(UnsafeCell::new(Dlmalloc::new_with_allocator(Pages {
+    arena_used: Cell::new(false),
+})));
 
 #[repr(align(16))]
 struct Arena(UnsafeCell<[u8; ARENA_BYTES]>);

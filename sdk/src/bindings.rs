@@ -42,7 +42,27 @@ macro_rules! world {
     };
 }
 
-world!(connector, "connector-plugin", "export_connector", "gatepost_sdk::bindings::connector");
-world!(flow, "flow-plugin", "export_flow", "gatepost_sdk::bindings::flow");
-world!(provider, "provider-plugin", "export_provider", "gatepost_sdk::bindings::provider");
-world!(router, "router-plugin", "export_router", "gatepost_sdk::bindings::router");
+world!(
+    connector,
+    "connector-plugin",
+    "export_connector",
+    "gatepost_sdk::bindings::connector"
+);
+world!(
+    flow,
+    "flow-plugin",
+    "export_flow",
+    "gatepost_sdk::bindings::flow"
+);
+world!(
+    provider,
+    "provider-plugin",
+    "export_provider",
+    "gatepost_sdk::bindings::provider"
+);
+world!(
+    router,
+    "router-plugin",
+    "export_router",
+    "gatepost_sdk::bindings::router"
+);

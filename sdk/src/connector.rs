@@ -3,10 +3,13 @@
 //! messages and back.
 
 pub use crate::bindings::connector::exports::gatepost::plugin::connector::{
-    Action, Chunk, Cleared, Connection, Encoding, Event, FunctionCall, FunctionResult, MediaFormat, Transcript,
+    Action, Chunk, Cleared, Connection, Encoding, Event, FunctionCall, FunctionResult, MediaFormat,
+    Transcript,
 };
 
-use crate::bindings::connector::exports::gatepost::plugin::connector::{Guest, GuestSession, Timer};
+use crate::bindings::connector::exports::gatepost::plugin::connector::{
+    Guest, GuestSession, Timer,
+};
 use crate::types::{CallInfo, Failure, Header};
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -95,7 +98,10 @@ impl Actions {
     /// Audio for the caller in the output format, any length; `item` is the platform's
     /// name of the utterance.
     pub fn play(&mut self, item: impl Into<String>, audio: Vec<u8>) {
-        self.0.push(Action::Play(Chunk { item: item.into(), audio }));
+        self.0.push(Action::Play(Chunk {
+            item: item.into(),
+            audio,
+        }));
     }
 
     /// Asks for [`Connector::on_marked`] when everything before it was played.
@@ -114,7 +120,12 @@ impl Actions {
     }
 
     /// Hands a tool call to the flow; `arguments` is JSON.
-    pub fn function_call(&mut self, call: impl Into<String>, name: impl Into<String>, arguments: impl Into<String>) {
+    pub fn function_call(
+        &mut self,
+        call: impl Into<String>,
+        name: impl Into<String>,
+        arguments: impl Into<String>,
+    ) {
         self.0.push(Action::FunctionCall(FunctionCall {
             call: call.into(),
             name: name.into(),
@@ -123,11 +134,18 @@ impl Actions {
     }
 
     pub fn transcript(&mut self, speaker: Speaker, text: impl Into<String>, final_: bool) {
-        self.0.push(Action::Transcript(Transcript { speaker: speaker.name().into(), text: text.into(), final_ }));
+        self.0.push(Action::Transcript(Transcript {
+            speaker: speaker.name().into(),
+            text: text.into(),
+            final_,
+        }));
     }
 
     pub fn start_timer(&mut self, id: u32, after: Duration) {
-        self.0.push(Action::StartTimer(Timer { id, after_ms: crate::types::millis(after) }));
+        self.0.push(Action::StartTimer(Timer {
+            id,
+            after_ms: crate::types::millis(after),
+        }));
     }
 
     pub fn cancel_timer(&mut self, id: u32) {
@@ -188,19 +206,31 @@ impl Connection {
 
 impl MediaFormat {
     /// G.711 µ-law, 8 kHz.
-    pub const PCMU: MediaFormat = MediaFormat { encoding: Encoding::Pcmu, rate: 8_000 };
+    pub const PCMU: MediaFormat = MediaFormat {
+        encoding: Encoding::Pcmu,
+        rate: 8_000,
+    };
     /// G.711 A-law, 8 kHz.
-    pub const PCMA: MediaFormat = MediaFormat { encoding: Encoding::Pcma, rate: 8_000 };
+    pub const PCMA: MediaFormat = MediaFormat {
+        encoding: Encoding::Pcma,
+        rate: 8_000,
+    };
 
     /// 16-bit linear; `rate` is 8000, 16000, 24000 or 48000 Hz.
     pub const fn pcm(rate: u32) -> MediaFormat {
-        MediaFormat { encoding: Encoding::PcmS16le, rate }
+        MediaFormat {
+            encoding: Encoding::PcmS16le,
+            rate,
+        }
     }
 }
 
 /// A connector session as the host drives it, from settings to actions.
 pub(crate) enum Running<T> {
-    Configured { call: CallInfo, settings: String },
+    Configured {
+        call: CallInfo,
+        settings: String,
+    },
     Connected(T),
     /// It failed to connect; nothing more is heard.
     Over,
@@ -219,12 +249,16 @@ impl<T: Connector> Running<T> {
                 *self = Running::Connected(session);
                 Ok(connection)
             }
-            Running::Connected(_) | Running::Over => Err(Failure::Input("connect was called twice".into())),
+            Running::Connected(_) | Running::Over => {
+                Err(Failure::Input("connect was called twice".into()))
+            }
         }
     }
 
     pub(crate) fn on_event(&mut self, event: Event) -> Vec<Action> {
-        let Running::Connected(session) = self else { return Vec::new() };
+        let Running::Connected(session) = self else {
+            return Vec::new();
+        };
         let mut out = Actions::default();
         match event {
             Event::Opened => session.on_opened(&mut out),

@@ -94,10 +94,18 @@ macro_rules! __export_kind {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __manifest_field {
-    (capabilities) => { "capabilities" };
-    (headers) => { "headers" };
+    (capabilities) => {
+        "capabilities"
+    };
+    (headers) => {
+        "headers"
+    };
     ($other:ident) => {
-        compile_error!(concat!("`", stringify!($other), "` is no field of the manifest; it has capabilities and headers"))
+        compile_error!(concat!(
+            "`",
+            stringify!($other),
+            "` is no field of the manifest; it has capabilities and headers"
+        ))
     };
 }
 
@@ -134,7 +142,10 @@ pub mod private {
         let bytes = text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            assert!(bytes[at] != b'\\' && bytes[at] >= b' ', "a manifest has neither backslashes nor control characters");
+            assert!(
+                bytes[at] != b'\\' && bytes[at] >= b' ',
+                "a manifest has neither backslashes nor control characters"
+            );
             at += 1;
         }
     }
@@ -166,6 +177,9 @@ mod tests {
     fn the_lists_of_the_manifest_are_json() {
         assert_eq!(__json_names!(router, flow), r#"["router","flow"]"#);
         assert_eq!(__json_list!(), "[]");
-        assert_eq!(__json_list!("kv", "http:example.com"), r#"["kv","http:example.com"]"#);
+        assert_eq!(
+            __json_list!("kv", "http:example.com"),
+            r#"["kv","http:example.com"]"#
+        );
     }
 }

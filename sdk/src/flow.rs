@@ -133,7 +133,10 @@ impl Call {
 
     pub async fn sleep(&self, duration: Duration) -> Result<(), Hangup> {
         let mut running = Running::start(&self.shared, Action::CancelTimer, |id| {
-            Action::StartTimer(Timer { id, after_ms: millis(duration) })
+            Action::StartTimer(Timer {
+                id,
+                after_ms: millis(duration),
+            })
         });
         running.next().await?;
         running.finish();
@@ -142,7 +145,11 @@ impl Call {
 
     /// Gives a future so long; `None` says that the time was over first, and the future is
     /// dropped.
-    pub async fn timeout<F: IntoFuture>(&self, duration: Duration, future: F) -> Result<Option<F::Output>, Hangup> {
+    pub async fn timeout<F: IntoFuture>(
+        &self,
+        duration: Duration,
+        future: F,
+    ) -> Result<Option<F::Output>, Hangup> {
         match race(future, self.sleep(duration)).await {
             Either::Left(output) => Ok(Some(output)),
             Either::Right(slept) => slept.map(|()| None),

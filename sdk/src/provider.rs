@@ -1,7 +1,9 @@
 //! Providers: a carrier's dialect. How its INVITEs must look, how ours are read, and what
 //! its webhooks mean.
 
-pub use crate::bindings::provider::exports::gatepost::plugin::provider::{Notice, Outgoing, Read, Shaped, WebhookReply};
+pub use crate::bindings::provider::exports::gatepost::plugin::provider::{
+    Notice, Outgoing, Read, Shaped, WebhookReply,
+};
 
 use crate::bindings::provider::exports::gatepost::plugin::provider::Guest;
 use crate::types::{CallInfo, Ext, Failure, Header, HttpRequest, HttpResponse, Target};
@@ -56,19 +58,29 @@ impl Shaped {
 #[expect(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Read {
     fn default() -> Read {
-        Read { called: None, caller: None, ext: Ext::new() }
+        Read {
+            called: None,
+            caller: None,
+            ext: Ext::new(),
+        }
     }
 }
 
 impl From<HttpResponse> for WebhookReply {
     fn from(response: HttpResponse) -> WebhookReply {
-        WebhookReply { response, notices: Vec::new() }
+        WebhookReply {
+            response,
+            notices: Vec::new(),
+        }
     }
 }
 
 impl Notice {
     pub fn new(kind: impl Into<String>, ext: Ext) -> Notice {
-        Notice { kind: kind.into(), ext }
+        Notice {
+            kind: kind.into(),
+            ext,
+        }
     }
 }
 

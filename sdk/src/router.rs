@@ -38,7 +38,10 @@ impl Decision {
 
     /// Like [`Decision::flow`]; the flow finds `ext` in its call's `ext`.
     pub fn flow_with(name: impl Into<String>, ext: Ext) -> Decision {
-        Decision::RunFlow(FlowRef { name: name.into(), ext })
+        Decision::RunFlow(FlowRef {
+            name: name.into(),
+            ext,
+        })
     }
 }
 

@@ -2,13 +2,16 @@
 //! constructors for the common cases.
 
 pub use crate::bindings::imports::gatepost::plugin::types::{
-    Attestation, CallInfo, DialPlan, Direction, Endpoint, Ext, Failure, FlowRef, Header, HttpRequest, HttpResponse,
-    Reject, Strategy, Target, Transport,
+    Attestation, CallInfo, DialPlan, Direction, Endpoint, Ext, Failure, FlowRef, Header,
+    HttpRequest, HttpResponse, Reject, Strategy, Target, Transport,
 };
 
 impl Header {
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Header {
-        Header { name: name.into(), value: value.into() }
+        Header {
+            name: name.into(),
+            value: value.into(),
+        }
     }
 }
 
@@ -88,7 +91,10 @@ impl DialPlan {
 
     /// Rings all targets at once and takes the first that answers.
     pub fn parallel<T: Into<Target>>(targets: impl IntoIterator<Item = T>) -> DialPlan {
-        DialPlan { strategy: Strategy::Parallel, ..DialPlan::serial(targets) }
+        DialPlan {
+            strategy: Strategy::Parallel,
+            ..DialPlan::serial(targets)
+        }
     }
 
     /// Ends the call after so much talk; whole seconds.
@@ -101,7 +107,11 @@ impl DialPlan {
 impl Reject {
     /// `code` is a SIP status, 400 to 699.
     pub fn new(code: u16, reason: impl Into<String>) -> Reject {
-        Reject { code, reason: reason.into(), retry_after_s: None }
+        Reject {
+            code,
+            reason: reason.into(),
+            retry_after_s: None,
+        }
     }
 }
 
@@ -115,12 +125,20 @@ impl HttpRequest {
 impl HttpResponse {
     /// An answer with a body of this content type.
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> HttpResponse {
-        HttpResponse { status, headers: vec![Header::new("Content-Type", content_type)], body: body.into() }
+        HttpResponse {
+            status,
+            headers: vec![Header::new("Content-Type", content_type)],
+            body: body.into(),
+        }
     }
 
     /// An answer without a body.
     pub fn empty(status: u16) -> HttpResponse {
-        HttpResponse { status, headers: Vec::new(), body: Vec::new() }
+        HttpResponse {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// The first header of this name.
@@ -130,11 +148,16 @@ impl HttpResponse {
 }
 
 fn find_header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
-    headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.as_str())
+    headers
+        .iter()
+        .find(|h| h.name.eq_ignore_ascii_case(name))
+        .map(|h| h.value.as_str())
 }
 
 pub(crate) fn find_ext<'a>(ext: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    ext.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    ext.iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
 }
 
 /// Milliseconds of the contract; more than 49 days are 49 days.

@@ -17,7 +17,10 @@ pub enum ConnectEvent {
     /// The platform is ready and audio flows both ways.
     Connected,
     /// It is over; nothing follows. `normal` is false where it failed.
-    Ended { normal: bool, reason: String },
+    Ended {
+        normal: bool,
+        reason: String,
+    },
     /// The AI asks for a tool to be run: give [`Connect::respond`] the result.
     FunctionCall(FunctionCall),
     Transcript(Transcript),
@@ -26,9 +29,16 @@ pub enum ConnectEvent {
 impl Connect {
     pub(super) fn start(shared: Shared, connector: String, settings: String) -> Connect {
         let running = Running::start(&shared, Action::Disconnect, |id| {
-            Action::Connect(raw::Connect { id, connector, settings })
+            Action::Connect(raw::Connect {
+                id,
+                connector,
+                settings,
+            })
         });
-        Connect { running, over: false }
+        Connect {
+            running,
+            over: false,
+        }
     }
 
     /// The next event; `None` after [`ConnectEvent::Ended`].
@@ -41,7 +51,10 @@ impl Connect {
                 Event::ConnectEnded(ended) => {
                     self.over = true;
                     self.running.finish();
-                    ConnectEvent::Ended { normal: ended.normal, reason: ended.reason }
+                    ConnectEvent::Ended {
+                        normal: ended.normal,
+                        reason: ended.reason,
+                    }
                 }
                 _ => continue,
             };
@@ -56,7 +69,9 @@ impl Connect {
         while let Some(event) = self.next().await? {
             match event {
                 ConnectEvent::Ended { normal, reason } => return Ok((normal, reason)),
-                ConnectEvent::FunctionCall(call) => self.respond(&call, json!({ "error": "there is no such tool" })),
+                ConnectEvent::FunctionCall(call) => {
+                    self.respond(&call, json!({ "error": "there is no such tool" }))
+                }
                 ConnectEvent::Connected | ConnectEvent::Transcript(_) => {}
             }
         }
@@ -75,12 +90,17 @@ impl Connect {
 
     /// JSON for the connector, e.g. new instructions.
     pub fn update(&self, settings: Value) {
-        self.running.shared().act(Action::UpdateConnect((self.running.id(), settings.to_string())));
+        self.running.shared().act(Action::UpdateConnect((
+            self.running.id(),
+            settings.to_string(),
+        )));
     }
 
     /// Ends the session in good order; [`Connect::next`] then tells its end.
     pub fn disconnect(&self) {
-        self.running.shared().act(Action::Disconnect(self.running.id()));
+        self.running
+            .shared()
+            .act(Action::Disconnect(self.running.id()));
     }
 
     fn give(&self, call: &FunctionCall, output: Value, respond: bool) {
@@ -88,11 +108,13 @@ impl Connect {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        self.running.shared().act(Action::FunctionResult(raw::FunctionResult {
-            id: self.running.id(),
-            call: call.call.clone(),
-            output,
-            respond,
-        }));
+        self.running
+            .shared()
+            .act(Action::FunctionResult(raw::FunctionResult {
+                id: self.running.id(),
+                call: call.call.clone(),
+                output,
+                respond,
+            }));
     }
 }

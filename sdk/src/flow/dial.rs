@@ -30,7 +30,12 @@ pub enum DialEnd {
 
 impl Dial {
     pub(super) fn new(shared: Shared, plan: DialPlan) -> Dial {
-        Dial { shared, plan, ringback: None, resume: false }
+        Dial {
+            shared,
+            plan,
+            ringback: None,
+            resume: false,
+        }
     }
 
     /// What the caller hears until somebody answers.
@@ -51,16 +56,29 @@ impl IntoFuture for Dial {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Dial { shared, plan, ringback, resume } = self;
+        let Dial {
+            shared,
+            plan,
+            ringback,
+            resume,
+        } = self;
         Box::pin(async move {
             let mut running = Running::start(&shared, Action::StopDial, |id| {
-                Action::Dial(raw::Dial { id, plan, ringback, resume })
+                Action::Dial(raw::Dial {
+                    id,
+                    plan,
+                    ringback,
+                    resume,
+                })
             });
             let end = loop {
                 match running.next().await? {
                     Event::DialEnded(_) => break DialEnd::Ended,
                     Event::DialFailed(failed) => {
-                        break DialEnd::Failed { status: failed.status, reason: failed.reason };
+                        break DialEnd::Failed {
+                            status: failed.status,
+                            reason: failed.reason,
+                        };
                     }
                     // Ringing and answered: the host bridges by itself.
                     _ => {}

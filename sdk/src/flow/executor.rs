@@ -25,8 +25,15 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new<F: Flow>(info: CallInfo) -> Session {
         let shared = Shared::default();
-        let call = Call { info: Rc::new(info), shared: shared.clone() };
-        Session { shared, run: Some(Box::pin(F::run(call))), woken: Arc::default() }
+        let call = Call {
+            info: Rc::new(info),
+            shared: shared.clone(),
+        };
+        Session {
+            shared,
+            run: Some(Box::pin(F::run(call))),
+            woken: Arc::default(),
+        }
     }
 
     pub(crate) fn on_event(&mut self, event: Event) -> Vec<Action> {
@@ -64,7 +71,8 @@ impl Session {
                     Failure::Internal(text) => format!("internal: {text}"),
                 };
                 crate::log::error(&format!("the flow failed: {text}"));
-                self.shared.act(Action::Note(("flow-failed".into(), text.clone())));
+                self.shared
+                    .act(Action::Note(("flow-failed".into(), text.clone())));
                 Reject::new(500, text)
             }
         };
@@ -159,7 +167,11 @@ impl Shared {
                 return;
             }
             Event::Digit(_) => {
-                for inbox in state.inboxes.values_mut().filter(|inbox| inbox.takes_digits) {
+                for inbox in state
+                    .inboxes
+                    .values_mut()
+                    .filter(|inbox| inbox.takes_digits)
+                {
                     inbox.events.push_back(event.clone());
                 }
                 return;
@@ -186,7 +198,11 @@ impl Shared {
         let mut state = self.0.borrow_mut();
         let actions = std::mem::take(&mut state.actions);
         // The contract: after a hangup nothing is done any more.
-        if state.hangup.is_some() { Vec::new() } else { actions }
+        if state.hangup.is_some() {
+            Vec::new()
+        } else {
+            actions
+        }
     }
 }
 
@@ -198,7 +214,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(shared: &Shared, stop: fn(u32) -> Action, start: impl FnOnce(u32) -> Action) -> Running {
+    pub(super) fn start(
+        shared: &Shared,
+        stop: fn(u32) -> Action,
+        start: impl FnOnce(u32) -> Action,
+    ) -> Running {
         let running = Running::listen(shared, false, Some(stop));
         shared.act(start(running.id));
         running
@@ -211,8 +231,18 @@ impl Running {
 
     fn listen(shared: &Shared, takes_digits: bool, stop: Option<fn(u32) -> Action>) -> Running {
         let id = shared.fresh_id();
-        shared.0.borrow_mut().inboxes.insert(id, Inbox { takes_digits, events: VecDeque::new() });
-        Running { shared: shared.clone(), id, stop }
+        shared.0.borrow_mut().inboxes.insert(
+            id,
+            Inbox {
+                takes_digits,
+                events: VecDeque::new(),
+            },
+        );
+        Running {
+            shared: shared.clone(),
+            id,
+            stop,
+        }
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -227,10 +257,16 @@ impl Running {
     pub(super) async fn next(&mut self) -> Result<Event, Hangup> {
         poll_fn(|_| {
             let mut state = self.shared.0.borrow_mut();
-            if let Some(event) = state.inboxes.get_mut(&self.id).and_then(|inbox| inbox.events.pop_front()) {
+            if let Some(event) = state
+                .inboxes
+                .get_mut(&self.id)
+                .and_then(|inbox| inbox.events.pop_front())
+            {
                 return Poll::Ready(Ok(event));
             }
-            state.hangup.map_or(Poll::Pending, |hangup| Poll::Ready(Err(hangup)))
+            state
+                .hangup
+                .map_or(Poll::Pending, |hangup| Poll::Ready(Err(hangup)))
         })
         .await
     }
@@ -243,7 +279,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let inbox = self.shared.0.borrow_mut().inboxes.remove(&self.id).unwrap_or_default();
+        let inbox = self
+            .shared
+            .0
+            .borrow_mut()
+            .inboxes
+            .remove(&self.id)
+            .unwrap_or_default();
         // An end that nobody has looked at is an end all the same.
         if let Some(stop) = self.stop
             && !inbox.events.iter().any(ends)

@@ -18,7 +18,12 @@ pub struct Play {
 
 impl Play {
     pub(super) fn new(shared: Shared, prompts: Vec<Prompt>) -> Play {
-        Play { shared, prompts, interruptible: false, repeat: 1 }
+        Play {
+            shared,
+            prompts,
+            interruptible: false,
+            repeat: 1,
+        }
     }
 
     /// A digit stops it.
@@ -40,8 +45,20 @@ impl Play {
     }
 
     fn start(self) -> Running {
-        let Play { shared, prompts, interruptible, repeat } = self;
-        Running::start(&shared, Action::StopPlay, |id| Action::Play(raw::Play { id, prompts, interruptible, repeat }))
+        let Play {
+            shared,
+            prompts,
+            interruptible,
+            repeat,
+        } = self;
+        Running::start(&shared, Action::StopPlay, |id| {
+            Action::Play(raw::Play {
+                id,
+                prompts,
+                interruptible,
+                repeat,
+            })
+        })
     }
 }
 
@@ -87,7 +104,10 @@ impl Gather {
 
     /// Any number of digits up to one of these, e.g. `#`, which is no part of the result.
     pub fn until(terminators: impl Into<String>) -> Gather {
-        Gather { terminators: terminators.into(), ..Gather::digits(0) }
+        Gather {
+            terminators: terminators.into(),
+            ..Gather::digits(0)
+        }
     }
 
     /// Digits that end it and are no part of the result.
@@ -136,8 +156,11 @@ impl IntoFuture for Gathering {
         let Gathering { shared, gather } = self;
         Box::pin(async move {
             // Held until the digits are there: dropping it stops a prompt that still plays.
-            let _prompt = (!gather.prompts.is_empty())
-                .then(|| Play::new(shared.clone(), gather.prompts).interruptible().start());
+            let _prompt = (!gather.prompts.is_empty()).then(|| {
+                Play::new(shared.clone(), gather.prompts)
+                    .interruptible()
+                    .start()
+            });
             let mut digits = Running::start(&shared, Action::StopGather, |id| {
                 Action::Gather(raw::Gather {
                     id,

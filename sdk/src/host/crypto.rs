@@ -15,7 +15,12 @@ pub fn hmac(algorithm: Algorithm, key: &Key, data: &[u8]) -> Result<Vec<u8>, Err
 }
 
 /// Compares in constant time.
-pub fn hmac_verify(algorithm: Algorithm, key: &Key, data: &[u8], signature: &[u8]) -> Result<bool, Error> {
+pub fn hmac_verify(
+    algorithm: Algorithm,
+    key: &Key,
+    data: &[u8],
+    signature: &[u8],
+) -> Result<bool, Error> {
     super::sys::crypto::hmac_verify(algorithm, key, data, signature)
 }
 

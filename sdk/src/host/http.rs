@@ -12,12 +12,32 @@ pub fn fetch(request: &HttpRequest, timeout_ms: u32) -> Result<HttpResponse, Err
 
 /// A GET without headers.
 pub fn get(url: impl Into<String>, timeout_ms: u32) -> Result<HttpResponse, Error> {
-    fetch(&HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: Vec::new() }, timeout_ms)
+    fetch(
+        &HttpRequest {
+            method: "GET".into(),
+            url: url.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        },
+        timeout_ms,
+    )
 }
 
 /// A POST of JSON.
-pub fn post_json(url: impl Into<String>, body: &serde_json::Value, timeout_ms: u32) -> Result<HttpResponse, Error> {
+pub fn post_json(
+    url: impl Into<String>,
+    body: &serde_json::Value,
+    timeout_ms: u32,
+) -> Result<HttpResponse, Error> {
     let headers = vec![Header::new("Content-Type", "application/json")];
     let body = body.to_string().into_bytes();
-    fetch(&HttpRequest { method: "POST".into(), url: url.into(), headers, body }, timeout_ms)
+    fetch(
+        &HttpRequest {
+            method: "POST".into(),
+            url: url.into(),
+            headers,
+            body,
+        },
+        timeout_ms,
+    )
 }

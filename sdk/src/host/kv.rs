@@ -27,6 +27,11 @@ pub fn increment(key: &str, by: i64, ttl_s: Option<u32>) -> Result<i64, Error> {
 }
 
 /// Sets only where the present value is `old`; tells whether it did.
-pub fn compare_and_set(key: &str, old: Option<&[u8]>, new: impl AsRef<[u8]>, ttl_s: Option<u32>) -> Result<bool, Error> {
+pub fn compare_and_set(
+    key: &str,
+    old: Option<&[u8]>,
+    new: impl AsRef<[u8]>,
+    ttl_s: Option<u32>,
+) -> Result<bool, Error> {
     super::sys::kv::compare_and_set(key, old, new.as_ref(), ttl_s)
 }

@@ -78,7 +78,11 @@ impl FakeHost {
     }
 
     /// What a request to this URL gets; others are denied.
-    pub fn http(self, url: impl Into<String>, answer: Result<HttpResponse, crate::http::Error>) -> FakeHost {
+    pub fn http(
+        self,
+        url: impl Into<String>,
+        answer: Result<HttpResponse, crate::http::Error>,
+    ) -> FakeHost {
         self.with(|state| state.responses.insert(url.into(), answer));
         self
     }
@@ -132,7 +136,9 @@ impl FakeHost {
 impl State {
     pub(crate) fn stored(&self, key: &str) -> Option<Vec<u8>> {
         let (value, until_us) = self.kv.get(key)?;
-        until_us.is_none_or(|until| until > self.elapsed_us).then(|| value.clone())
+        until_us
+            .is_none_or(|until| until > self.elapsed_us)
+            .then(|| value.clone())
     }
 
     /// xorshift64: the same numbers in every run.

@@ -20,7 +20,9 @@ pub(crate) mod config {
 
     pub(crate) fn get(key: &str) -> Option<String> {
         super::FakeHost::current().with(|state| {
-            let value = key.split('.').try_fold(&state.config, |value, part| value.get(part))?;
+            let value = key
+                .split('.')
+                .try_fold(&state.config, |value, part| value.get(part))?;
             Some(match value {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
@@ -67,7 +69,9 @@ pub(crate) mod kv {
         }
         super::FakeHost::current().with(|state| {
             let until_us = ttl_s.map(|seconds| state.elapsed_us + u64::from(seconds) * 1_000_000);
-            state.kv.insert(StoreKey::from(key), (value.to_vec(), until_us));
+            state
+                .kv
+                .insert(StoreKey::from(key), (value.to_vec(), until_us));
             Ok(())
         })
     }
@@ -80,13 +84,20 @@ pub(crate) mod kv {
     }
 
     pub(crate) fn increment(key: &str, by: i64, ttl_s: Option<u32>) -> Result<i64, Error> {
-        let present = get(key)?.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<i64>().ok()).unwrap_or(0);
+        let present = get(key)?
+            .and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<i64>().ok())
+            .unwrap_or(0);
         let sum = present.saturating_add(by);
         set(key, sum.to_string().as_bytes(), ttl_s)?;
         Ok(sum)
     }
 
-    pub(crate) fn compare_and_set(key: &str, old: Option<&[u8]>, new: &[u8], ttl_s: Option<u32>) -> Result<bool, Error> {
+    pub(crate) fn compare_and_set(
+        key: &str,
+        old: Option<&[u8]>,
+        new: &[u8],
+        ttl_s: Option<u32>,
+    ) -> Result<bool, Error> {
         if get(key)?.as_deref() != old {
             return Ok(false);
         }
@@ -103,7 +114,10 @@ pub(crate) mod http {
             state.requests.push(request.clone());
             match state.responses.get(&request.url) {
                 Some(answer) => answer.clone(),
-                None => Err(Error::Denied(format!("the test has no answer for {}", request.url))),
+                None => Err(Error::Denied(format!(
+                    "the test has no answer for {}",
+                    request.url
+                ))),
             }
         })
     }
@@ -120,7 +134,12 @@ pub(crate) mod crypto {
         let key = match key {
             Key::Bytes(bytes) => bytes.clone(),
             Key::Secret(name) => super::FakeHost::current()
-                .with(|state| state.secrets.get(name).map(|secret| secret.as_bytes().to_vec()))
+                .with(|state| {
+                    state
+                        .secrets
+                        .get(name)
+                        .map(|secret| secret.as_bytes().to_vec())
+                })
                 .ok_or_else(|| Error::NoKey(name.clone()))?,
         };
         fn mac<M: Mac + hmac::digest::KeyInit>(key: &[u8], data: &[u8]) -> Result<Vec<u8>, Error> {
@@ -135,7 +154,12 @@ pub(crate) mod crypto {
         }
     }
 
-    pub(crate) fn hmac_verify(algorithm: Algorithm, key: &Key, data: &[u8], signature: &[u8]) -> Result<bool, Error> {
+    pub(crate) fn hmac_verify(
+        algorithm: Algorithm,
+        key: &Key,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, Error> {
         // A fake: constant time does not matter here.
         Ok(hmac(algorithm, key, data)? == signature)
     }
@@ -144,7 +168,11 @@ pub(crate) mod crypto {
         Sha256::digest(data).to_vec()
     }
 
-    pub(crate) fn ed25519_verify(public_key: &[u8], data: &[u8], signature: &[u8]) -> Result<bool, Error> {
+    pub(crate) fn ed25519_verify(
+        public_key: &[u8],
+        data: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, Error> {
         let key: &[u8; 32] = public_key.try_into().map_err(|_| Error::Malformed)?;
         let key = VerifyingKey::from_bytes(key).map_err(|_| Error::Malformed)?;
         let signature = Signature::from_slice(signature).map_err(|_| Error::Malformed)?;
@@ -156,6 +184,7 @@ pub(crate) mod secrets {
     use crate::secrets::Error;
 
     pub(crate) fn get(name: &str) -> Result<String, Error> {
-        super::FakeHost::current().with(|state| state.secrets.get(name).cloned().ok_or(Error::Missing))
+        super::FakeHost::current()
+            .with(|state| state.secrets.get(name).cloned().ok_or(Error::Missing))
     }
 }

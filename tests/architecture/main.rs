@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plugin-host", &["b2bua"]),
     ("host", &["b2bua", "media", "plugin-host", "sip"]),
     ("gatepost-sdk", &[]),
+    ("ai-receptionist", &["gatepost-sdk"]),
     ("auto-attendant", &["gatepost-sdk"]),
     ("hello-router", &["gatepost-sdk"]),
     ("hostile", &["gatepost-sdk"]),

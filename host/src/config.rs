@@ -12,8 +12,9 @@ pub mod values;
 
 pub use environment::Environment;
 pub use error::{ConfigError, nearest};
-pub use values::{Advertise, Cidr, Listen, ListenTransport, Secret};
+pub use values::{Advertise, Listen, ListenTransport, Secret};
 
+use b2bua::directory::Cidr;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -130,6 +131,8 @@ pub struct TenantConfig {
     /// Codecs in order of preference; default PCMU, PCMA.
     pub codecs: Vec<String>,
     pub limits: TenantLimits,
+    /// Trunk for targets that name none.
+    pub default_trunk: Option<String>,
     pub secrets: BTreeMap<String, Secret>,
     pub trunks: Vec<TrunkConfig>,
 }
@@ -137,8 +140,7 @@ pub struct TenantConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantLimits {
     /// Calls at the same time; none means only the node's limit holds.
-    pub calls: Option<u32>,
-    pub calls_per_second: Option<u32>,
+    pub max_calls: Option<u32>,
     /// Talk time; default 4 h.
     pub max_duration: Duration,
 }
@@ -159,6 +161,10 @@ pub struct TrunkConfig {
     pub sources: Vec<Cidr>,
     /// Default those of the tenant.
     pub codecs: Vec<String>,
+    /// Its P-Asserted-Identity is believed, and it gets ours (RFC 3325); default false.
+    pub trusted: bool,
+    /// Calls at the same time, both directions.
+    pub max_calls: Option<u32>,
 }
 
 impl Config {
@@ -286,13 +292,16 @@ mod tests {
     }
 
     #[test]
-    fn two_tenants_cannot_have_the_same_source() {
-        let text = "[[tenant]]\nid = \"a\"\nsources = [\"10.0.0.0/8\"]\n[[tenant]]\nid = \"b\"\nsources = [\"10.0.0.0/8\"]\n";
-        let error = parse(text).unwrap_err().to_string();
+    fn tenants_that_share_a_source_need_domains() {
+        let text = "[[tenant]]\nid = \"a\"\nsources = [\"10.0.0.0/8\"]\ndomains = [\"a.example\"]\n[[tenant]]\nid = \"b\"\nsources = [\"10.0.0.0/8\"]\n";
+        let config = parse(text).unwrap();
         assert!(
-            error.contains("10.0.0.0/8") && error.contains("tenant `a`"),
-            "{error}"
+            config.notices[0].contains("10.0.0.0/8") && config.notices[0].contains("tenant `b`"),
+            "{:?}",
+            config.notices
         );
+        let config = parse(&format!("{text}domains = [\"b.example\"]")).unwrap();
+        assert!(config.notices.is_empty(), "{:?}", config.notices);
     }
 
     #[test]
@@ -366,7 +375,7 @@ dir = "plugins.d"
 id = "demo"
 domains = ["Demo.Example.com"]
 sources = ["127.0.0.0/8"]
-limits = { calls = 10 }
+limits = { max_calls = 10 }
 
 [tenant.secrets]
 OPENAI_API_KEY = "sk-1"

@@ -25,9 +25,16 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub enum Event {
     /// A peer opened a TCP connection.
-    Accepted { stream: TcpStream, local: SocketAddr, remote: SocketAddr },
+    Accepted {
+        stream: TcpStream,
+        local: SocketAddr,
+        remote: SocketAddr,
+    },
     /// A connection of this worker ended. `reported` is the flow that the core sent on.
-    Closed { flow: Flow, reported: Flow },
+    Closed {
+        flow: Flow,
+        reported: Flow,
+    },
     /// What was sent to this flow cannot be delivered.
     Failed(Flow),
     Message(Flow, Bytes),
@@ -43,7 +50,9 @@ pub struct Router {
 
 impl Router {
     pub fn new(workers: Vec<mpsc::Sender<Event>>) -> Self {
-        Router { workers: workers.into() }
+        Router {
+            workers: workers.into(),
+        }
     }
 
     pub fn workers(&self) -> u16 {
@@ -53,12 +62,36 @@ impl Router {
     /// Waits while the worker's queue is full: a stream's peer then has to wait too.
     pub async fn message(&self, flow: Flow, bytes: Bytes) {
         let worker = sharding::worker_for(&bytes, self.workers());
-        let _ = self.workers[usize::from(worker)].send(Event::Message(flow, bytes)).await;
+        let _ = self.workers[usize::from(worker)]
+            .send(Event::Message(flow, bytes))
+            .await;
     }
 
     /// For datagrams: a full queue drops it, as a full socket would. Tells whether it was taken.
     pub fn offer(&self, worker: u16, event: Event) -> bool {
-        self.workers.get(usize::from(worker)).is_some_and(|queue| queue.try_send(event).is_ok())
+        self.workers
+            .get(usize::from(worker))
+            .is_some_and(|queue| queue.try_send(event).is_ok())
+    }
+
+    async fn accepted(
+        &self,
+        worker: u16,
+        stream: TcpStream,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> bool {
+        match self.workers.get(usize::from(worker)) {
+            Some(queue) => queue
+                .send(Event::Accepted {
+                    stream,
+                    local,
+                    remote,
+                })
+                .await
+                .is_ok(),
+            None => false,
+        }
     }
 
     async fn closed(&self, flow: Flow, reported: Flow) {
@@ -86,7 +119,9 @@ pub struct BoundSocket {
 impl Bound {
     pub fn bind(listen: &[Listen], workers: u16) -> anyhow::Result<Self> {
         let shared = workers > 1;
-        let mut bound = Bound { workers: (0..workers).map(|_| Vec::new()).collect() };
+        let mut bound = Bound {
+            workers: (0..workers).map(|_| Vec::new()).collect(),
+        };
         for wanted in listen {
             let mut listen = *wanted;
             for sockets in &mut bound.workers {
@@ -106,6 +141,9 @@ impl Bound {
 
     /// The addresses that were really had.
     pub fn addresses(&self) -> Vec<Listen> {
-        self.workers.first().map(|sockets| sockets.iter().map(|socket| socket.listen).collect()).unwrap_or_default()
+        self.workers
+            .first()
+            .map(|sockets| sockets.iter().map(|socket| socket.listen).collect())
+            .unwrap_or_default()
     }
 }

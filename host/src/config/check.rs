@@ -3,14 +3,14 @@
 use super::environment::{self, Environment, Overrides};
 use super::error::{ConfigError, Source};
 use super::file::{self, ConfigFile};
-use super::values::{Advertise, Cidr, CodecName, Listen, ListenTransport, Secret, SecretSource};
+use super::values::{Advertise, CodecName, Listen, ListenTransport, Secret, SecretSource};
 use super::{
     Config, HttpConfig, JournalConfig, LogConfig, PluginsConfig, RtpConfig, SipConfig, StoreConfig,
     TenantConfig, TenantLimits, TrunkConfig,
 };
+use b2bua::directory::Cidr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
 
@@ -48,6 +48,7 @@ pub(super) fn check(
         notices: over.notices,
     };
     give_secrets_of_the_environment(&mut config, over.secrets);
+    notice_shared_sources(&mut config);
     Ok(config)
 }
 
@@ -250,9 +251,7 @@ fn tenants(
 ) -> Result<Vec<TenantConfig>, ConfigError> {
     let mut tenants = Vec::<TenantConfig>::new();
     let mut domains = BTreeMap::<String, String>::new();
-    let mut sources = Sources::default();
     for tenant in file {
-        let span = tenant.span();
         let tenant = tenant.into_inner();
         let id = tenant.id.get_ref().0.clone();
         if tenants.iter().any(|other| other.id == id) {
@@ -275,7 +274,6 @@ fn tenants(
                 ));
             }
         }
-        sources.claim(source, &span, &tenant.sources, format!("tenant `{id}`"))?;
         let codecs = names(tenant.codecs, &["PCMU".to_owned(), "PCMA".to_owned()]);
         let mut secrets = BTreeMap::new();
         for (name, place) in tenant.secrets {
@@ -284,14 +282,7 @@ fn tenants(
                 .map_err(|what| source.error(Some(at), what))?;
             secrets.insert(name, value);
         }
-        let trunks = trunks(
-            source,
-            tenant.trunk,
-            &id,
-            &codecs,
-            &mut sources,
-            environment,
-        )?;
+        let trunks = trunks(source, tenant.trunk, &id, &codecs, environment)?;
         tenants.push(TenantConfig {
             prompts: tenant
                 .prompts
@@ -303,9 +294,23 @@ fn tenants(
                 .collect(),
             sources: tenant.sources,
             codecs,
+            default_trunk: match tenant.default_trunk {
+                None => None,
+                Some(name) if trunks.iter().any(|trunk| trunk.id == *name.get_ref()) => {
+                    Some(name.into_inner())
+                }
+                Some(name) => {
+                    let known: Vec<&str> = trunks.iter().map(|trunk| trunk.id.as_str()).collect();
+                    let what = format!(
+                        "there is no trunk `{}`; there is {}",
+                        name.get_ref(),
+                        known.join(", ")
+                    );
+                    return Err(source.error(Some(name.span()), what));
+                }
+            },
             limits: TenantLimits {
-                calls: tenant.limits.calls,
-                calls_per_second: tenant.limits.calls_per_second,
+                max_calls: tenant.limits.max_calls,
                 max_duration: Duration::from_secs(
                     tenant.limits.max_duration_s.unwrap_or(4 * 3600).into(),
                 ),
@@ -323,7 +328,6 @@ fn trunks(
     file: Vec<Spanned<file::Trunk>>,
     tenant: &str,
     codecs: &[String],
-    sources: &mut Sources,
     environment: &Environment,
 ) -> Result<Vec<TrunkConfig>, ConfigError> {
     let mut trunks = Vec::<TrunkConfig>::new();
@@ -337,12 +341,6 @@ fn trunks(
                 format!("tenant `{tenant}` already has a trunk `{id}`"),
             ));
         }
-        sources.claim(
-            source,
-            &span,
-            &trunk.sources,
-            format!("trunk `{id}` of tenant `{tenant}`"),
-        )?;
         let proxy = match trunk.proxy {
             None => None,
             Some(proxy) => {
@@ -390,38 +388,37 @@ fn trunks(
             realm: trunk.realm,
             sources: trunk.sources,
             codecs: names(trunk.codecs, codecs),
+            trusted: trunk.trusted,
+            max_calls: trunk.max_calls,
         });
     }
     Ok(trunks)
 }
 
-/// Who owns which block of source addresses. Overlap is fine, the longest prefix wins; the
-/// same block twice has no meaning. A trunk may repeat a block of its own tenant.
-#[derive(Default)]
-struct Sources(BTreeMap<(IpAddr, u8), String>);
-
-impl Sources {
-    fn claim(
-        &mut self,
-        source: &Source<'_>,
-        span: &Range<usize>,
-        blocks: &[Cidr],
-        owner: String,
-    ) -> Result<(), ConfigError> {
+/// Two tenants may share a block of sources; then only the domain tells their calls apart.
+fn notice_shared_sources(config: &mut Config) {
+    let mut owners = BTreeMap::<Cidr, Vec<&TenantConfig>>::new();
+    for tenant in &config.tenants {
+        let blocks: BTreeSet<Cidr> = tenant
+            .sources
+            .iter()
+            .chain(tenant.trunks.iter().flat_map(|trunk| &trunk.sources))
+            .copied()
+            .collect();
         for block in blocks {
-            match self.0.get(&(block.address, block.prefix)) {
-                Some(other) if !owner.ends_with(other.as_str()) => {
-                    return Err(source.error(
-                        Some(span.clone()),
-                        format!("the source {block} of {owner} already belongs to {other}"),
-                    ));
-                }
-                _ => {
-                    self.0.insert((block.address, block.prefix), owner.clone());
-                }
-            }
+            owners.entry(block).or_default().push(tenant);
         }
-        Ok(())
+    }
+    for (block, tenants) in owners.into_iter().filter(|(_, tenants)| tenants.len() > 1) {
+        for tenant in tenants
+            .into_iter()
+            .filter(|tenant| tenant.domains.is_empty())
+        {
+            config.notices.push(format!(
+                "tenant `{}` shares the source {block} with another one and has no domains: it gets no calls from there",
+                tenant.id
+            ));
+        }
     }
 }
 

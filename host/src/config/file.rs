@@ -1,6 +1,7 @@
 //! The file as it is written. Every field may be missing; `check` makes it complete.
 
-use super::values::{Advertise, Cidr, CodecName, Listen, SecretSource, TenantId};
+use super::values::{Advertise, CodecName, Listen, SecretSource, TenantId};
+use b2bua::directory::Cidr;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -86,6 +87,7 @@ pub struct Tenant {
     #[serde(default)]
     pub sources: Vec<Cidr>,
     pub prompts: Option<PathBuf>,
+    pub default_trunk: Option<Spanned<String>>,
     #[serde(default)]
     pub codecs: Vec<CodecName>,
     #[serde(default)]
@@ -99,8 +101,7 @@ pub struct Tenant {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    pub calls: Option<u32>,
-    pub calls_per_second: Option<u32>,
+    pub max_calls: Option<u32>,
     pub max_duration_s: Option<u32>,
 }
 
@@ -118,4 +119,7 @@ pub struct Trunk {
     pub sources: Vec<Cidr>,
     #[serde(default)]
     pub codecs: Vec<CodecName>,
+    #[serde(default)]
+    pub trusted: bool,
+    pub max_calls: Option<u32>,
 }

@@ -106,65 +106,6 @@ impl TryFrom<String> for Advertise {
     }
 }
 
-/// A block of addresses: `10.0.0.0/8`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Cidr {
-    pub address: IpAddr,
-    pub prefix: u8,
-}
-
-impl TryFrom<String> for Cidr {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not an address or a block such as 10.0.0.0/8");
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| wrong())?)),
-            None => (text.as_str(), None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let widest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.unwrap_or(widest);
-        if prefix > widest {
-            return Err(wrong());
-        }
-        let cidr = Cidr { address, prefix };
-        if cidr.first() != address {
-            return Err(format!(
-                "`{text}` has bits behind its prefix; did you mean {}/{prefix}?",
-                cidr.first()
-            ));
-        }
-        Ok(cidr)
-    }
-}
-
-impl Cidr {
-    fn first(self) -> IpAddr {
-        match self.address {
-            IpAddr::V4(v4) => {
-                let mask = u32::MAX
-                    .checked_shl(32 - u32::from(self.prefix))
-                    .unwrap_or(0);
-                IpAddr::V4((u32::from(v4) & mask).into())
-            }
-            IpAddr::V6(v6) => {
-                let mask = u128::MAX
-                    .checked_shl(128 - u32::from(self.prefix))
-                    .unwrap_or(0);
-                IpAddr::V6((u128::from(v6) & mask).into())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
 /// The id of a tenant or a trunk. It is a folder's name and part of paths of the API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
@@ -285,14 +226,6 @@ mod tests {
             })
         );
         assert!("sbc example".parse::<Advertise>().is_err());
-    }
-
-    #[test]
-    fn a_block_with_host_bits_is_told_what_it_should_be() {
-        let error = Cidr::try_from("10.1.2.3/8".to_owned()).unwrap_err();
-        assert!(error.contains("10.0.0.0/8"), "{error}");
-        assert_eq!(Cidr::try_from("0.0.0.0/0".to_owned()).unwrap().prefix, 0);
-        assert_eq!(Cidr::try_from("::1".to_owned()).unwrap().prefix, 128);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! TCP connections of one worker: accepted and opened ones, each a task with a bounded queue
 //! (RFC 3261 §18, RFC 5626 for what a flow is).
 
-use super::{Event, Router};
+use super::Router;
 use bytes::{Bytes, BytesMut};
-use sip::message::framing::StreamFramer;
+use sip::message::framing::{Framed, StreamFramer};
 use sip::{Flow, Transport};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::collections::HashMap;
@@ -20,7 +20,11 @@ use tokio::time::{Instant, timeout};
 
 /// Makes a listening socket; `shared` as for UDP.
 pub fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -61,18 +65,40 @@ struct Connection {
 
 impl Connections {
     pub fn new(worker: u16, router: Router, limits: Limits) -> Self {
-        Connections { worker, router, limits, live: HashMap::new(), by_remote: HashMap::new(), serial: 0 }
+        Connections {
+            worker,
+            router,
+            limits,
+            live: HashMap::new(),
+            by_remote: HashMap::new(),
+            serial: 0,
+        }
     }
 
     /// Takes over a connection that a peer opened. Over the limit it is closed at once.
     pub fn accepted(&mut self, stream: TcpStream, local: SocketAddr, remote: SocketAddr) {
         let Some((id, room)) = self.room() else {
-            tracing::warn!(limit = self.limits.connections, "refused a TCP connection: too many");
+            tracing::warn!(
+                limit = self.limits.connections,
+                "refused a TCP connection: too many"
+            );
             return;
         };
-        let flow = Flow { transport: Transport::Tcp, local, remote, connection: id };
+        let flow = Flow {
+            transport: Transport::Tcp,
+            local,
+            remote,
+            connection: id,
+        };
         let outgoing = self.enter(id, remote);
-        let task = Task { flow, reported: flow, router: self.router.clone(), idle: self.limits.idle, outgoing, _room: room };
+        let task = Task {
+            flow,
+            reported: flow,
+            router: self.router.clone(),
+            idle: self.limits.idle,
+            outgoing,
+            _room: room,
+        };
         tokio::spawn(task.run(async move { Ok(stream) }));
     }
 
@@ -111,8 +137,18 @@ impl Connections {
     fn open(&mut self, flow: Flow) -> Result<u64, Flow> {
         let (id, room) = self.room().ok_or(flow)?;
         let outgoing = self.enter(id, flow.remote);
-        let opened = Flow { connection: id, ..flow };
-        let task = Task { flow: opened, reported: flow, router: self.router.clone(), idle: self.limits.idle, outgoing, _room: room };
+        let opened = Flow {
+            connection: id,
+            ..flow
+        };
+        let task = Task {
+            flow: opened,
+            reported: flow,
+            router: self.router.clone(),
+            idle: self.limits.idle,
+            outgoing,
+            _room: room,
+        };
         tokio::spawn(task.run(connect(flow.local, flow.remote)));
         Ok(id)
     }
@@ -125,7 +161,13 @@ impl Connections {
 
     fn enter(&mut self, id: u64, remote: SocketAddr) -> mpsc::Receiver<Bytes> {
         let (sender, receiver) = mpsc::channel(WRITE_QUEUE);
-        self.live.insert(id, Connection { remote, outgoing: sender });
+        self.live.insert(
+            id,
+            Connection {
+                remote,
+                outgoing: sender,
+            },
+        );
         self.by_remote.insert(remote, id);
         receiver
     }
@@ -150,12 +192,14 @@ fn connection_id(worker: u16, serial: u64) -> u64 {
 }
 
 /// Hands accepted connections to the worker for as long as it lives.
-pub async fn accept(listener: TcpListener, to: mpsc::Sender<Event>) {
-    let Ok(local) = listener.local_addr() else { return };
+pub async fn accept(listener: TcpListener, router: Router, worker: u16) {
+    let Ok(local) = listener.local_addr() else {
+        return;
+    };
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                if to.send(Event::Accepted { stream, local, remote }).await.is_err() {
+                if !router.accepted(worker, stream, local, remote).await {
                     return;
                 }
             }
@@ -169,12 +213,18 @@ pub async fn accept(listener: TcpListener, to: mpsc::Sender<Event>) {
 }
 
 async fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if remote.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     if !local.ip().is_unspecified() && local.is_ipv4() == remote.is_ipv4() {
         // The kernel chooses the port; the address is the one that our Via names.
         socket.bind((local.ip(), 0).into())?;
     }
-    timeout(CONNECT_TIMEOUT, socket.connect(remote)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    timeout(CONNECT_TIMEOUT, socket.connect(remote))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 struct Task {
@@ -189,7 +239,14 @@ struct Task {
 
 impl Task {
     async fn run(self, stream: impl Future<Output = io::Result<TcpStream>>) {
-        let Task { flow, reported, router, idle, outgoing, _room } = self;
+        let Task {
+            flow,
+            reported,
+            router,
+            idle,
+            outgoing,
+            _room,
+        } = self;
         let result = match stream.await {
             Ok(stream) => carry(stream, flow, &router, idle, outgoing).await,
             Err(error) => Err(error),
@@ -202,9 +259,18 @@ impl Task {
 }
 
 /// Reads and writes until one side ends it.
-async fn carry(stream: TcpStream, flow: Flow, router: &Router, idle: Duration, outgoing: mpsc::Receiver<Bytes>) -> io::Result<()> {
+async fn carry(
+    stream: TcpStream,
+    flow: Flow,
+    router: &Router,
+    idle: Duration,
+    outgoing: mpsc::Receiver<Bytes>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     let (reader, writer) = stream.into_split();
     let (touch, touched) = watch::channel(Instant::now());
@@ -238,7 +304,12 @@ async fn read(
                 // RFC 5626 §4.4.1. A full queue means that pongs are under way already.
                 Ok(Some(Framed::Ping)) => drop(pong.try_send(Bytes::from_static(b"\r\n"))),
                 Ok(None) => break,
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+                Err(error) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        error.to_string(),
+                    ));
+                }
             }
         }
     }
@@ -257,7 +328,9 @@ async fn write(
         };
         // The worker has given the connection up.
         let Some(bytes) = bytes else { return Ok(()) };
-        timeout(WRITE_TIMEOUT, writer.write_all(&bytes)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        timeout(WRITE_TIMEOUT, writer.write_all(&bytes))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         touch.send_replace(Instant::now());
     }
 }
@@ -278,7 +351,12 @@ struct Room(Arc<AtomicU32>);
 impl Room {
     fn take(limits: &Limits) -> Option<Self> {
         let limit = limits.connections;
-        limits.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit).then_some(open + 1)).ok()?;
+        limits
+            .open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                (open < limit).then_some(open + 1)
+            })
+            .ok()?;
         Some(Room(limits.open.clone()))
     }
 }
@@ -294,3 +372,172 @@ const WRITE_QUEUE: usize = 512;
 const READ_CHUNK: usize = 16 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::super::Event;
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_are_framed_from_the_stream_and_pings_get_their_pong() {
+        let mut node = Node::start(10, Duration::from_secs(60)).await;
+        let mut peer = TcpStream::connect(node.listen).await.unwrap();
+        node.accept().await;
+        let message = options("a");
+        let (first, rest) = message.split_at(20);
+        peer.write_all(first).await.unwrap();
+        peer.flush().await.unwrap();
+        peer.write_all(&[rest, b"\r\n\r\n", &options("b")].concat())
+            .await
+            .unwrap();
+        for wanted in ["a", "b"] {
+            let Event::Message(flow, bytes) = node.next().await else {
+                panic!()
+            };
+            assert_eq!(
+                (flow.transport, flow.remote),
+                (Transport::Tcp, peer.local_addr().unwrap())
+            );
+            assert_ne!(flow.connection, 0);
+            assert_eq!(bytes, options(wanted));
+        }
+        let mut pong = [0; 2];
+        peer.read_exact(&mut pong).await.unwrap();
+        assert_eq!(&pong, b"\r\n");
+    }
+
+    #[tokio::test]
+    async fn an_answer_goes_back_on_the_connection_of_its_request() {
+        let mut node = Node::start(10, Duration::from_secs(60)).await;
+        let mut peer = TcpStream::connect(node.listen).await.unwrap();
+        node.accept().await;
+        peer.write_all(&options("a")).await.unwrap();
+        let Event::Message(flow, _) = node.next().await else {
+            panic!()
+        };
+        node.connections
+            .send(flow, Bytes::from_static(b"hello"))
+            .unwrap();
+        let mut text = [0; 5];
+        peer.read_exact(&mut text).await.unwrap();
+        assert_eq!(&text, b"hello");
+        drop(peer);
+        let Event::Closed { flow: closed, .. } = node.next().await else {
+            panic!()
+        };
+        node.connections.ended(&closed);
+        assert_eq!(node.connections.send(flow, Bytes::new()), Err(flow));
+    }
+
+    #[tokio::test]
+    async fn one_connection_is_opened_for_many_messages_and_reused() {
+        let mut node = Node::start(10, Duration::from_secs(60)).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let flow = Flow {
+            transport: Transport::Tcp,
+            local: node.listen,
+            remote: listener.local_addr().unwrap(),
+            connection: 0,
+        };
+        node.connections
+            .send(flow, Bytes::from_static(b"one,"))
+            .unwrap();
+        node.connections
+            .send(flow, Bytes::from_static(b"two"))
+            .unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let mut text = [0; 7];
+        peer.read_exact(&mut text).await.unwrap();
+        assert_eq!(&text, b"one,two");
+        assert_eq!(node.connections.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_told_with_the_flow_that_was_sent_on() {
+        let mut node = Node::start(10, Duration::from_secs(60)).await;
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let flow = Flow {
+            transport: Transport::Tcp,
+            local: node.listen,
+            remote: closed,
+            connection: 0,
+        };
+        node.connections
+            .send(flow, Bytes::from_static(b"x"))
+            .unwrap();
+        let Event::Closed { reported, .. } = node.next().await else {
+            panic!()
+        };
+        assert_eq!(reported, flow);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_and_one_too_many_are_closed() {
+        let mut node = Node::start(1, Duration::from_millis(50)).await;
+        let mut idle = TcpStream::connect(node.listen).await.unwrap();
+        node.accept().await;
+        let mut refused = TcpStream::connect(node.listen).await.unwrap();
+        node.accept().await;
+        assert_eq!(refused.read(&mut [0; 1]).await.unwrap(), 0);
+        assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0);
+        assert!(matches!(node.next().await, Event::Closed { .. }));
+        assert_eq!(node.connections.limits.open.load(Ordering::Relaxed), 0);
+    }
+
+    struct Node {
+        listen: SocketAddr,
+        connections: Connections,
+        events: mpsc::Receiver<Event>,
+    }
+
+    impl Node {
+        async fn start(connections: u32, idle: Duration) -> Self {
+            let (sender, events) = mpsc::channel(16);
+            let router = Router::new(vec![sender]);
+            let socket = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+            let listener = TcpListener::from_std(std::net::TcpListener::from(socket)).unwrap();
+            let listen = listener.local_addr().unwrap();
+            tokio::spawn(accept(listener, router.clone(), 0));
+            let limits = Limits {
+                connections,
+                open: Arc::default(),
+                idle,
+            };
+            Node {
+                listen,
+                connections: Connections::new(0, router, limits),
+                events,
+            }
+        }
+
+        async fn next(&mut self) -> Event {
+            timeout(Duration::from_secs(5), self.events.recv())
+                .await
+                .unwrap()
+                .unwrap()
+        }
+
+        async fn accept(&mut self) {
+            let Event::Accepted {
+                stream,
+                local,
+                remote,
+            } = self.next().await
+            else {
+                panic!()
+            };
+            self.connections.accepted(stream, local, remote);
+        }
+    }
+
+    fn options(id: &str) -> Vec<u8> {
+        format!(
+            "OPTIONS sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK{id}\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:x@127.0.0.1>\r\nCall-ID: {id}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        )
+        .into_bytes()
+    }
+}

@@ -16,7 +16,11 @@ use tokio::io::unix::AsyncFd;
 /// Makes the socket. `shared` lets every worker bind the same address, with the kernel
 /// spreading peers over them (SO_REUSEPORT).
 pub fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -47,10 +51,18 @@ pub struct UdpPort {
 impl UdpPort {
     /// `socket` comes from [`bind`]. Must be called inside the worker's runtime.
     pub fn new(socket: Socket) -> io::Result<Self> {
-        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
-        let socket = Arc::new(AsyncFd::with_interest(socket, interest)?);
-        Ok(UdpPort { socket, local, received: Received::default(), waiting: VecDeque::new(), overflowed: 0 })
+        let local = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let socket = Arc::new(mmsg::watch(socket)?);
+        Ok(UdpPort {
+            socket,
+            local,
+            received: Received::default(),
+            waiting: VecDeque::new(),
+            overflowed: 0,
+        })
     }
 
     pub fn local(&self) -> SocketAddr {
@@ -58,13 +70,23 @@ impl UdpPort {
     }
 
     /// Takes one batch; ready with the number of datagrams.
-    pub fn poll_receive(&mut self, cx: &mut Context<'_>, mut each: impl FnMut(Flow, Bytes)) -> Poll<usize> {
+    pub fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut each: impl FnMut(Flow, Bytes),
+    ) -> Poll<usize> {
         loop {
             // An error here means that the runtime goes down.
-            let Ok(mut guard) = ready!(self.socket.poll_read_ready(cx)) else { return Poll::Pending };
+            let Ok(mut guard) = ready!(self.socket.poll_read_ready(cx)) else {
+                return Poll::Pending;
+            };
             match mmsg::receive(self.socket.get_ref().as_fd(), &mut self.received) {
                 Ok(count) => {
-                    for (remote, datagram) in self.received.datagrams().filter(|(_, datagram)| !datagram.is_empty()) {
+                    for (remote, datagram) in self
+                        .received
+                        .datagrams()
+                        .filter(|(_, datagram)| !datagram.is_empty())
+                    {
                         each(self.flow(remote), Bytes::copy_from_slice(datagram));
                     }
                     return Poll::Ready(count);
@@ -133,7 +155,10 @@ impl UdpPort {
 
     /// Reports flows whose datagrams could not be delivered (ICMP), until the socket ends.
     /// To be spawned beside the port.
-    pub fn undeliverable(&self, failed: impl Fn(Flow) + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+    pub fn undeliverable(
+        &self,
+        failed: impl Fn(Flow) + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (socket, local) = (self.socket.clone(), self.local);
         async move {
             while let Ok(mut guard) = socket.ready(Interest::ERROR).await {
@@ -141,7 +166,12 @@ impl UdpPort {
                     match mmsg::take_error(socket.get_ref().as_fd()) {
                         // Too large for the path is the kernel's business: it fragments.
                         Ok((_, libc::EMSGSIZE)) => {}
-                        Ok((Some(remote), _)) => failed(Flow { transport: Transport::Udp, local, remote, connection: 0 }),
+                        Ok((Some(remote), _)) => failed(Flow {
+                            transport: Transport::Udp,
+                            local,
+                            remote,
+                            connection: 0,
+                        }),
                         Ok((None, _)) => {}
                         Err(_) => break,
                     }
@@ -152,7 +182,12 @@ impl UdpPort {
     }
 
     fn flow(&self, remote: SocketAddr) -> Flow {
-        Flow { transport: Transport::Udp, local: self.local, remote, connection: 0 }
+        Flow {
+            transport: Transport::Udp,
+            local: self.local,
+            remote,
+            connection: 0,
+        }
     }
 }
 
@@ -183,7 +218,9 @@ mod tests {
                     got.push(bytes[0]);
                 })
             });
-            tokio::time::timeout(Duration::from_secs(5), arrived).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(5), arrived)
+                .await
+                .unwrap();
         }
         assert!(got.iter().copied().eq(0..100));
     }
@@ -191,12 +228,18 @@ mod tests {
     #[tokio::test]
     async fn a_flow_to_a_closed_port_is_reported() {
         let mut port = UdpPort::new(bind("127.0.0.1:0".parse().unwrap(), false).unwrap()).unwrap();
-        let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let closed = std::net::UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let (sender, mut failed) = tokio::sync::mpsc::unbounded_channel();
-        tokio::spawn(port.undeliverable(move |flow| drop(sender.send(flow))));
+        tokio::spawn(port.undeliverable(move |flow| sender.send(flow).unwrap_or_default()));
         port.queue(closed, Bytes::from_static(b"x"));
         port.flush(|_| {});
-        let flow = tokio::time::timeout(Duration::from_secs(5), failed.recv()).await.unwrap().unwrap();
+        let flow = tokio::time::timeout(Duration::from_secs(5), failed.recv())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(flow.remote, closed);
     }
 }

@@ -21,6 +21,19 @@ impl CallKey {
     }
 }
 
+/// A call has one media session, with the call's own number.
+impl From<CallKey> for media::SessionKey {
+    fn from(call: CallKey) -> Self {
+        media::SessionKey(call.0)
+    }
+}
+
+impl From<media::SessionKey> for CallKey {
+    fn from(session: media::SessionKey) -> Self {
+        CallKey(session.0)
+    }
+}
+
 /// The text form: 28 hexadecimal digits; what REST calls `call_id`.
 impl fmt::Display for CallKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

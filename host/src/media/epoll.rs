@@ -147,6 +147,19 @@ impl PacketIo for Epoll {
         self.sending.push(socket, to, bytes);
     }
 
+    fn forward(&mut self, port: Port, to: SocketAddr, len: usize) {
+        let socket = self.sockets[usize::from(port)] - 1;
+        let last = self.receiving.next.checked_sub(1).and_then(|at| self.receiving.buffers[at].get(..len));
+        let (Some(bytes), true) = (last, socket >= 0) else {
+            self.counters.send_failed += 1;
+            return;
+        };
+        if self.sending.queued == SEND_BATCH {
+            self.sending.flush(&mut self.counters);
+        }
+        self.sending.push(socket, to, bytes);
+    }
+
     fn flush(&mut self) {
         self.sending.flush(&mut self.counters);
     }

@@ -41,6 +41,9 @@ pub trait PacketIo {
     /// Queues a copy of `bytes`; it leaves with the batch, at `flush` or `wait` at the latest.
     fn send(&mut self, port: Port, to: SocketAddr, bytes: &[u8]);
 
+    /// Queues the first `len` bytes of the packet that `receive` gave last.
+    fn forward(&mut self, port: Port, to: SocketAddr, len: usize);
+
     fn flush(&mut self);
 
     fn counters(&self) -> Counters;
@@ -140,15 +143,17 @@ mod tests {
                     io.wait(LONG).unwrap();
                     while let Some(packet) = io.receive() {
                         assert_eq!(packet.bytes.len(), 172);
+                        packet.bytes[1] = 9;
                         let (port, from) = (packet.port, packet.from);
-                        io.send(port, from, b"answer");
+                        io.forward(port, from, 100);
                         got += 1;
                     }
                 }
                 io.flush();
-                let mut buffer = [0; 16];
+                let mut buffer = [0; 200];
                 for _ in 0..240 {
-                    peer.recv_from(&mut buffer).unwrap();
+                    assert_eq!(peer.recv_from(&mut buffer).unwrap().0, 100);
+                    assert_eq!(buffer[1], 9);
                 }
             }
             assert_eq!(io.counters().received, 720);

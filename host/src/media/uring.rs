@@ -28,6 +28,8 @@ pub struct Uring {
     receive_header: Box<libc::msghdr>,
     /// The buffer that `receive` lent out last.
     lent: Option<u16>,
+    /// Buffers that are sent as they are, until the kernel took them.
+    forwarding: Vec<u16>,
     sending: Vec<Outgoing>,
     queued: usize,
     counters: Counters,
@@ -82,6 +84,7 @@ impl Uring {
             receiving,
             receive_header,
             lent: None,
+            forwarding: Vec::with_capacity(SEND_BATCH),
             sending: (0..SEND_BATCH)
                 .map(|_| Outgoing { to: WireAddr::EMPTY, bytes: [0; MAX_DATAGRAM] })
                 .collect(),
@@ -157,12 +160,42 @@ impl Uring {
         self.release_sent();
     }
 
+    fn has_room_to_send(&mut self) -> bool {
+        if self.queued == SEND_BATCH || self.ring.submission().is_full() {
+            self.submit();
+        }
+        self.queued < SEND_BATCH && !self.ring.submission().is_full()
+    }
+
+    /// `start` must lie in the slot or the receive buffer that was set aside for this packet,
+    /// with `len` bytes behind it; there must be room.
+    fn queue(&mut self, socket: Socket, to: SocketAddr, start: *const u8, len: usize) {
+        let slot = &mut self.sending[self.queued];
+        slot.to = WireAddr::new(to);
+        let entry = opcode::Send::new(types::Fd(socket.fd - 1), start, len as u32)
+            .dest_addr(slot.to.as_ptr())
+            .dest_addr_len(slot.to.len())
+            .flags(libc::MSG_DONTWAIT)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(Token::Send.pack());
+        // SAFETY: slots and receive buffers are on the heap and are not moved; neither is
+        // written again before `release_sent` has seen that the kernel took the entry.
+        match unsafe { self.ring.submission().push(&entry) } {
+            Ok(()) => self.queued += 1,
+            Err(_) => self.counters.send_failed += 1,
+        }
+    }
+
     /// A send is done when its entry was taken: it never waits (`MSG_DONTWAIT` makes the
     /// kernel finish it in the same call), so its buffer is free again.
     fn release_sent(&mut self) {
         if self.ring.submission().is_empty() {
             self.counters.sent += self.queued as u64;
             self.queued = 0;
+            for buffer in self.forwarding.drain(..) {
+                self.receiving.give_back(buffer);
+            }
         }
     }
 }
@@ -268,37 +301,28 @@ impl PacketIo for Uring {
 
     fn send(&mut self, port: Port, to: SocketAddr, bytes: &[u8]) {
         let socket = self.sockets[usize::from(port)];
-        if socket.fd == 0 || bytes.len() > MAX_DATAGRAM {
+        if socket.fd == 0 || bytes.len() > MAX_DATAGRAM || !self.has_room_to_send() {
             self.counters.send_failed += 1;
             return;
         }
-        if self.queued == SEND_BATCH {
-            self.submit();
-            if self.queued == SEND_BATCH {
-                self.counters.send_failed += 1;
-                return;
-            }
-        }
         let slot = &mut self.sending[self.queued];
-        slot.to = WireAddr::new(to);
         slot.bytes[..bytes.len()].copy_from_slice(bytes);
-        let entry = opcode::Send::new(types::Fd(socket.fd - 1), slot.bytes.as_ptr(), bytes.len() as u32)
-            .dest_addr(slot.to.as_ptr())
-            .dest_addr_len(slot.to.len())
-            .flags(libc::MSG_DONTWAIT)
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(Token::Send.pack());
-        self.queued += 1;
-        // SAFETY: the slot is on the heap, is not moved, and is not written again before
-        // `release_sent` has seen that the kernel took the entry.
-        if unsafe { self.ring.submission().push(&entry) }.is_err() {
-            // Full of other entries: make room. `submit` frees the slots before this one as
-            // well, so this packet is counted by hand.
-            self.queued -= 1;
-            self.submit();
+        let start = slot.bytes.as_ptr();
+        self.queue(socket, to, start, bytes.len());
+    }
+
+    fn forward(&mut self, port: Port, to: SocketAddr, len: usize) {
+        let socket = self.sockets[usize::from(port)];
+        let fits = len <= MAX_DATAGRAM && socket.fd != 0;
+        let Some(buffer) = self.lent.filter(|_| fits && self.has_room_to_send()) else {
             self.counters.send_failed += 1;
-        }
+            return;
+        };
+        // The buffer stays ours until `release_sent`.
+        self.lent = None;
+        self.forwarding.push(buffer);
+        let start = self.receiving.bytes(buffer)[HEADER_LEN..].as_ptr();
+        self.queue(socket, to, start, len);
     }
 
     fn flush(&mut self) {
@@ -309,6 +333,15 @@ impl PacketIo for Uring {
 
     fn counters(&self) -> Counters {
         self.counters
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // The kernel must have let go of the receive buffers before they are freed.
+        let submitter = self.ring.submitter();
+        let _ = submitter.register_sync_cancel(None, types::CancelBuilder::any());
+        let _ = submitter.unregister_buf_ring(BufferRing::GROUP);
     }
 }
 

@@ -86,37 +86,37 @@ pub fn build(root: &Path, only: &[String]) -> Result<Vec<PathBuf>> {
     Ok(built)
 }
 
-/// The packages below `plugins/`, `examples/` and `tests/guests/` that make a `cdylib`, by name.
+/// The members of the workspace that make a `cdylib`, by name.
 fn find(root: &Path) -> Result<Vec<String>> {
+    let workspace = read_toml(&root.join("Cargo.toml"))?;
+    let members = workspace
+        .get("workspace")
+        .and_then(|workspace| workspace.get("members"))
+        .and_then(|members| members.as_array());
+    let members = members.context("the root Cargo.toml lists no members")?;
     let mut found = Vec::new();
-    for folder in ["plugins", "examples", "tests/guests"] {
-        let folder = root.join(folder);
-        for entry in
-            fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?
-        {
-            let manifest = entry?.path().join("Cargo.toml");
-            if !manifest.is_file() {
-                continue;
-            }
-            let text = fs::read_to_string(&manifest)?;
-            let table: toml::Table = text
-                .parse()
-                .with_context(|| format!("reading {}", manifest.display()))?;
-            let kinds = table
-                .get("lib")
-                .and_then(|lib| lib.get("crate-type"))
-                .and_then(|kinds| kinds.as_array());
-            let is_guest =
-                kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind.as_str() == Some("cdylib")));
-            let name = table
-                .get("package")
-                .and_then(|package| package.get("name"))
-                .and_then(|name| name.as_str());
-            if let (true, Some(name)) = (is_guest, name) {
-                found.push(name.to_owned());
-            }
+    for folder in members.iter().filter_map(|member| member.as_str()) {
+        let manifest = read_toml(&root.join(folder).join("Cargo.toml"))?;
+        let kinds = manifest
+            .get("lib")
+            .and_then(|lib| lib.get("crate-type"))
+            .and_then(|kinds| kinds.as_array());
+        let is_guest =
+            kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind.as_str() == Some("cdylib")));
+        let name = manifest
+            .get("package")
+            .and_then(|package| package.get("name"))
+            .and_then(|name| name.as_str());
+        if let (true, Some(name)) = (is_guest, name) {
+            found.push(name.to_owned());
         }
     }
     found.sort();
     Ok(found)
+}
+
+fn read_toml(path: &Path) -> Result<toml::Table> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    text.parse()
+        .with_context(|| format!("reading {}", path.display()))
 }

@@ -6,10 +6,19 @@
 //! [`Engine::handle_timeout`] when [`Engine::poll_timeout`] is due, send what
 //! [`Engine::transmits`] lists, and pass on [`Engine::poll_event`].
 
-use crate::command::{Command, Event, LegKey, SessionKey};
-use crate::timer::{Timer, TimerQueue};
+mod commands;
+mod packets;
+mod timeouts;
+
+use crate::command::{Event, LegKey, LegStats, SessionKey};
+use crate::events::EventQueue;
+use crate::leg::{Leg, MediaPlane};
+use crate::rng::Rng;
+use crate::slab::Slab;
+use crate::timer::{Due, Timer, TimerQueue};
 use crate::transmit::{Transmit, TransmitQueue};
-use std::collections::VecDeque;
+use smallvec::SmallVec;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -82,72 +91,53 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
-    ports: VecDeque<PortOrder>,
-    events: VecDeque<(SessionKey, Event)>,
+    /// Origin of the NTP time in our reports (RFC 3550 §4 allows a clock of our own).
+    epoch: Instant,
+    rng: Rng,
+    legs: Slab<Leg>,
+    sessions: HashMap<SessionKey, SmallVec<[(LegKey, u32); 2]>>,
+    /// Slot of the leg of a port pair, by the even port / 2.
+    slots: Box<[u32]>,
+    generation: u32,
+    orders: VecDeque<PortOrder>,
+    events: EventQueue,
     transmits: TransmitQueue,
     timers: TimerQueue,
     counters: Counters,
 }
 
+const NO_SLOT: u32 = u32::MAX;
+
 impl Engine {
     /// `now` is the origin of our RTCP clock.
-    pub fn new(_now: Instant, config: Config) -> Engine {
+    pub fn new(now: Instant, config: Config) -> Engine {
         Engine {
+            rng: Rng::new(config.seed),
             config,
-            ports: VecDeque::new(),
-            events: VecDeque::new(),
+            epoch: now,
+            legs: Slab::new(),
+            sessions: HashMap::new(),
+            slots: vec![NO_SLOT; 32_768].into_boxed_slice(),
+            generation: 0,
+            orders: VecDeque::new(),
+            events: EventQueue::default(),
             transmits: TransmitQueue::default(),
             timers: TimerQueue::default(),
             counters: Counters::default(),
         }
     }
 
-    pub fn handle_command(&mut self, _now: Instant, session: SessionKey, command: Command) {
-        if let Command::Open { leg, local, port } = command {
-            self.ports.push_back(PortOrder::Open {
-                session,
-                leg,
-                local,
-                port,
-            });
-        }
-    }
-
-    /// `port`: the local port it came to. The packet is changed only if the answer is
-    /// [`Handled::Forward`].
-    pub fn handle_rtp(
-        &mut self,
-        _now: Instant,
-        _port: u16,
-        _from: SocketAddr,
-        _packet: &mut [u8],
-    ) -> Handled {
-        self.counters.dropped_no_leg += 1;
-        Handled::Consumed
-    }
-
-    /// `port`: the local port it came to (RTP port + 1, or the RTP port itself).
-    pub fn handle_rtcp(&mut self, _now: Instant, _port: u16, _from: SocketAddr, _packet: &[u8]) {
-        self.counters.dropped_no_leg += 1;
-    }
-
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while self.timers.pop_due(now).is_some() {}
-    }
-
-    /// A port pair could not be opened: its leg hears `OpenFailed` and is gone.
-    pub fn port_failed(&mut self, _now: Instant, _port: u16) {}
-
+    /// When [`Engine::handle_timeout`] is due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         self.timers.next()
     }
 
     pub fn poll_port(&mut self) -> Option<PortOrder> {
-        self.ports.pop_front()
+        self.orders.pop_front()
     }
 
     pub fn poll_event(&mut self) -> Option<(SessionKey, Event)> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
     /// One packet that the engine made. Where many go out at once, [`Engine::transmits`] and
@@ -167,10 +157,62 @@ impl Engine {
     }
 
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            dropped_events: self.events.dropped(),
+            dropped_transmits: self.transmits.dropped(),
+            legs: self.legs.len() as u64,
+            sessions: self.sessions.len() as u64,
+            ..self.counters
+        }
     }
 
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn stats(&self, session: SessionKey, leg: LegKey) -> Option<LegStats> {
+        Some(self.legs.get(self.slot(session, leg)?)?.stats())
+    }
+
+    pub fn plane(&self, session: SessionKey, leg: LegKey) -> Option<MediaPlane> {
+        Some(self.legs.get(self.slot(session, leg)?)?.plane())
+    }
+
+    fn slot(&self, session: SessionKey, leg: LegKey) -> Option<u32> {
+        self.sessions
+            .get(&session)?
+            .iter()
+            .find(|(key, _)| *key == leg)
+            .map(|(_, slot)| *slot)
+    }
+
+    fn slot_of_port(&self, port: u16) -> Option<u32> {
+        let slot = self.slots[usize::from(port / 2)];
+        (slot != NO_SLOT).then_some(slot)
+    }
+
+    /// 32.32 seconds of our own clock.
+    fn ntp(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.epoch);
+        // An hour of head start: 0 would mean "no sender report" in a receiver's block.
+        ((since.as_nanos() + 3_600_000_000_000) << 32).div_euclid(1_000_000_000) as u64
+    }
+
+    fn schedule(&mut self, at: Instant, timer: Timer, slot: u32) {
+        let Some(leg) = self.legs.get(slot) else {
+            return;
+        };
+        self.timers.push(Due {
+            at,
+            timer,
+            slot,
+            generation: leg.generation,
+        });
+    }
+
+    /// The next instant at or after `at` on which legs tick. All share it, so that the
+    /// shell wakes and sends for many at once.
+    fn on_grid(&self, at: Instant) -> Instant {
+        let since = at.saturating_duration_since(self.epoch).as_nanos();
+        let grid = GRID.as_nanos();
+        at + Duration::from_nanos((since.div_ceil(grid) * grid - since) as u64)
     }
 }
+
+const GRID: Duration = Duration::from_millis(5);

@@ -17,6 +17,7 @@ pub struct Transmit<'a> {
 pub struct TransmitQueue {
     arena: Vec<u8>,
     entries: VecDeque<Entry>,
+    dropped: u64,
 }
 
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl TransmitQueue {
         }
         let start = self.arena.len();
         if start + capacity > MAX_BYTES {
+            self.dropped += 1;
             return false;
         }
         self.arena.resize(start + capacity, 0);
@@ -80,5 +82,10 @@ impl TransmitQueue {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.arena.clear();
+    }
+
+    /// Refused because nobody drained.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 }

@@ -252,8 +252,7 @@ fn thread_count(wanted: usize) -> usize {
 }
 
 fn decode(bytes: &[u8]) -> Result<media::Pcm, String> {
-    // TEMPORARY until media::wav is declared
-    Err(format!("{} bytes", bytes.len()))
+    media::wav::read(bytes).map_err(|error| error.to_string())
 }
 
 const MAX_THREADS: usize = 256;

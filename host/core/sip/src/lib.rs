@@ -1,1 +1,4 @@
-
+pub mod message;
+pub mod token;
+mod transport;
+pub use transport::{Flow, Transmit, Transport};

@@ -30,9 +30,10 @@ use std::collections::BTreeMap;
 
 struct Twilio;
 
+// With `*` it is the operator's grants alone that decide: each account has its own token.
 gatepost_sdk::export!(
     Twilio as provider;
-    capabilities: ["secret:twilio_auth_token"],
+    capabilities: ["secret:twilio_auth_token", "secret:*"],
     headers: ["X-Twilio-CallSid", "X-Twilio-AccountSid", "X-Twilio-VerStat", "Diversion"],
 );
 

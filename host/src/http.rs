@@ -103,7 +103,14 @@ pub enum FetchError {
 impl Client {
     pub fn new(runtime: Handle, tls: Arc<ClientConfig>, limits: Limits) -> Client {
         let idle = Idle::new(limits.idle_connections, limits.idle_for);
-        Client { inner: Arc::new(Inner { runtime, tls, limits, idle }) }
+        Client {
+            inner: Arc::new(Inner {
+                runtime,
+                tls,
+                limits,
+                idle,
+            }),
+        }
     }
 
     /// `owner` is whose request it is: connections are not shared between owners. `permit`
@@ -126,7 +133,11 @@ impl Client {
             return Err(DialError::NotGranted(origin).into());
         }
         let outgoing = outgoing(request, &uri, &origin)?;
-        let key = idle::Key { owner: owner.to_owned(), origin, permit };
+        let key = idle::Key {
+            owner: owner.to_owned(),
+            origin,
+            permit,
+        };
         let timeout = timeout.min(self.inner.limits.timeout);
         let inner = self.inner.clone();
         // On its own runtime: the caller's executor may have no reactor. When the caller goes
@@ -182,43 +193,59 @@ impl Inner {
         request: hyper::Request<Full<Bytes>>,
     ) -> Result<(Sender, hyper::Response<Incoming>), FetchError> {
         let stream = dial::dial(&key.origin, key.permit, &self.tls, self.limits.timeout).await?;
-        let (mut sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(FetchError::Protocol)?;
+        let (mut sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(FetchError::Protocol)?;
         // Ends when the other side closes or the sender is dropped.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an HTTP connection ended");
             }
         });
-        let answer = sender.send_request(request).await.map_err(FetchError::Protocol)?;
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(FetchError::Protocol)?;
         Ok((sender, answer))
     }
 
     async fn collect(&self, answer: hyper::Response<Incoming>) -> Result<Response, FetchError> {
         let limit = self.limits.response_bytes;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, limit).collect().await.map_err(|error| {
-            match error.downcast::<hyper::Error>() {
+        let body = Limited::new(body, limit)
+            .collect()
+            .await
+            .map_err(|error| match error.downcast::<hyper::Error>() {
                 Ok(error) => FetchError::Protocol(*error),
                 Err(error) => {
                     debug_assert!(error.is::<LengthLimitError>());
                     FetchError::ResponseTooLarge { limit }
                 }
-            }
-        })?;
+            })?;
         let headers = head
             .headers
             .iter()
             .map(|(name, value)| {
-                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+                (
+                    name.as_str().to_owned(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
             })
             .collect();
-        Ok(Response { status: head.status.as_u16(), headers, body: body.to_bytes() })
+        Ok(Response {
+            status: head.status.as_u16(),
+            headers,
+            body: body.to_bytes(),
+        })
     }
 }
 
 /// The request as it goes on the wire: origin form (RFC 9112 §3.2.1), our own `Host`.
-fn outgoing(request: Request, uri: &Uri, origin: &Origin) -> Result<hyper::Request<Full<Bytes>>, FetchError> {
+fn outgoing(
+    request: Request,
+    uri: &Uri,
+    origin: &Origin,
+) -> Result<hyper::Request<Full<Bytes>>, FetchError> {
     let method = Method::from_bytes(request.method.as_bytes())
         .ok()
         .filter(|method| *method != Method::CONNECT)
@@ -229,7 +256,9 @@ fn outgoing(request: Request, uri: &Uri, origin: &Origin) -> Result<hyper::Reque
     *message.uri_mut() = path.parse().map_err(|_| UrlError::Malformed)?;
     let headers = message.headers_mut();
     for (name, value) in request.headers {
-        let parsed = HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| !is_ours(name));
+        let parsed = HeaderName::from_bytes(name.as_bytes())
+            .ok()
+            .filter(|name| !is_ours(name));
         match (parsed, HeaderValue::from_str(&value)) {
             (Some(name), Ok(value)) => headers.append(name, value),
             _ => return Err(FetchError::Header(name)),
@@ -265,7 +294,9 @@ impl Future for AbortOnDrop {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(cx).map(|joined| joined.unwrap_or(Err(FetchError::Shutdown)))
+        std::pin::Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|joined| joined.unwrap_or(Err(FetchError::Shutdown)))
     }
 }
 
@@ -296,8 +327,14 @@ mod tests {
         let answer = answer.unwrap();
         assert_eq!((answer.status, &answer.body[..]), (201, &b"hello"[..]));
         assert!(answer.headers.contains(&("x-a".into(), "1".into())));
-        assert!(seen.starts_with("POST /v1/lookup?n=1 HTTP/1.1\r\n"), "{seen}");
-        assert!(seen.contains("x-key: k\r\n") && seen.ends_with("\r\n\r\n{}"), "{seen}");
+        assert!(
+            seen.starts_with("POST /v1/lookup?n=1 HTTP/1.1\r\n"),
+            "{seen}"
+        );
+        assert!(
+            seen.contains("x-key: k\r\n") && seen.ends_with("\r\n\r\n{}"),
+            "{seen}"
+        );
     }
 
     #[tokio::test]
@@ -306,7 +343,8 @@ mod tests {
         let client = client(Limits::default());
         const OK: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
         for _ in 0..2 {
-            let (answer, _) = tokio::join!(fetch(&client, get(&server.url("/"))), server.answer(OK));
+            let (answer, _) =
+                tokio::join!(fetch(&client, get(&server.url("/"))), server.answer(OK));
             assert_eq!(answer.unwrap().status, 204);
         }
         assert_eq!(server.accepted, 1);
@@ -323,7 +361,8 @@ mod tests {
         let client = client(Limits::default());
         const OK: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
         for _ in 0..2 {
-            let (answer, _) = tokio::join!(fetch(&client, get(&server.url("/"))), server.answer(OK));
+            let (answer, _) =
+                tokio::join!(fetch(&client, get(&server.url("/"))), server.answer(OK));
             assert_eq!(answer.unwrap().status, 204);
             server.connection = None;
         }
@@ -336,7 +375,9 @@ mod tests {
         let client = client(Limits::default());
         let (answer, _) = tokio::join!(
             fetch(&client, get(&server.url("/"))),
-            server.answer(b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n"),
+            server.answer(
+                b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n"
+            ),
         );
         assert_eq!(answer.unwrap().status, 302);
     }
@@ -356,10 +397,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_over_the_limit_is_refused_before_it_is_sent() {
-        let client = client(Limits { request_bytes: 3, ..Limits::default() });
+        let client = client(Limits {
+            request_bytes: 3,
+            ..Limits::default()
+        });
         let mut request = get("http://127.0.0.1:9/");
         request.body = vec![0; 4];
-        assert!(matches!(fetch(&client, request).await, Err(FetchError::RequestTooLarge { limit: 3 })));
+        assert!(matches!(
+            fetch(&client, request).await,
+            Err(FetchError::RequestTooLarge { limit: 3 })
+        ));
     }
 
     #[tokio::test]
@@ -367,42 +414,74 @@ mod tests {
         let server = Server::start().await;
         let client = client(Limits::default());
         let limit = Duration::from_millis(20);
-        let answer = client.fetch("t", get(&server.url("/")), |_| Permit::AnyAddress, limit).await;
+        let answer = client
+            .fetch("t", get(&server.url("/")), |_| Permit::AnyAddress, limit)
+            .await;
         assert!(matches!(answer, Err(FetchError::Timeout(_))), "{answer:?}");
     }
 
     #[tokio::test]
     async fn what_could_smuggle_a_request_is_refused() {
         let client = client(Limits::default());
-        for (name, value) in
-            [("Content-Length", "0"), ("transfer-encoding", "chunked"), ("Host", "x"), ("X", "a\r\nB: c"), ("X Y", "")]
-        {
+        for (name, value) in [
+            ("Content-Length", "0"),
+            ("transfer-encoding", "chunked"),
+            ("Host", "x"),
+            ("X", "a\r\nB: c"),
+            ("X Y", ""),
+        ] {
             let mut request = get("http://127.0.0.1:9/");
             request.headers = vec![(name.into(), value.into())];
-            assert!(matches!(fetch(&client, request).await, Err(FetchError::Header(_))), "{name}");
+            assert!(
+                matches!(fetch(&client, request).await, Err(FetchError::Header(_))),
+                "{name}"
+            );
         }
         let mut request = get("http://127.0.0.1:9/");
         request.method = "GET / HTTP/1.1\r\n".into();
-        assert!(matches!(fetch(&client, request).await, Err(FetchError::Method(_))));
+        assert!(matches!(
+            fetch(&client, request).await,
+            Err(FetchError::Method(_))
+        ));
     }
 
     #[tokio::test]
     async fn an_address_of_the_site_is_refused_without_an_exact_grant() {
         let server = Server::start().await;
         let client = client(Limits::default());
-        let answer = client.fetch("t", get(&server.url("/")), |_| Permit::Public, LONG).await;
-        assert!(matches!(answer, Err(FetchError::Dial(DialError::NotPublic { .. }))), "{answer:?}");
-        let answer = client.fetch("t", get(&server.url("/")), |_| Permit::None, LONG).await;
-        assert!(matches!(answer, Err(FetchError::Dial(DialError::NotGranted(_)))), "{answer:?}");
+        let answer = client
+            .fetch("t", get(&server.url("/")), |_| Permit::Public, LONG)
+            .await;
+        assert!(
+            matches!(answer, Err(FetchError::Dial(DialError::NotPublic { .. }))),
+            "{answer:?}"
+        );
+        let answer = client
+            .fetch("t", get(&server.url("/")), |_| Permit::None, LONG)
+            .await;
+        assert!(
+            matches!(answer, Err(FetchError::Dial(DialError::NotGranted(_)))),
+            "{answer:?}"
+        );
     }
 
     #[test]
     fn it_can_be_awaited_where_there_is_no_tokio() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let client =
-            Client::new(runtime.handle().clone(), tls::client_config(None).unwrap(), Limits::default());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = Client::new(
+            runtime.handle().clone(),
+            tls::client_config(None).unwrap(),
+            Limits::default(),
+        );
         let answer = futures::executor::block_on(fetch(&client, get("http://127.0.0.1:1/")));
-        assert!(matches!(answer, Err(FetchError::Dial(DialError::Connect { .. }))), "{answer:?}");
+        assert!(
+            matches!(answer, Err(FetchError::Dial(DialError::Connect { .. }))),
+            "{answer:?}"
+        );
     }
 
     const LONG: Duration = Duration::from_secs(10);
@@ -412,11 +491,18 @@ mod tests {
     }
 
     async fn fetch(client: &Client, request: Request) -> Result<Response, FetchError> {
-        client.fetch("t", request, |_| Permit::AnyAddress, LONG).await
+        client
+            .fetch("t", request, |_| Permit::AnyAddress, LONG)
+            .await
     }
 
     fn get(url: &str) -> Request {
-        Request { method: "GET".into(), url: url.into(), headers: vec![], body: vec![] }
+        Request {
+            method: "GET".into(),
+            url: url.into(),
+            headers: vec![],
+            body: vec![],
+        }
     }
 
     struct Server {
@@ -428,7 +514,11 @@ mod tests {
     impl Server {
         async fn start() -> Server {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            Server { listener, connection: None, accepted: 0 }
+            Server {
+                listener,
+                connection: None,
+                accepted: 0,
+            }
         }
 
         fn url(&self, path: &str) -> String {
@@ -446,7 +536,10 @@ mod tests {
             loop {
                 let got = stream.read_buf(&mut seen).await.unwrap();
                 let text = String::from_utf8_lossy(&seen);
-                if got == 0 || text.ends_with("\r\n\r\n") && !text.starts_with("POST") || text.ends_with("{}") {
+                if got == 0
+                    || text.ends_with("\r\n\r\n") && !text.starts_with("POST")
+                    || text.ends_with("{}")
+                {
                     break;
                 }
             }

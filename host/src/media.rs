@@ -15,6 +15,8 @@ pub mod mailbox;
 pub mod ports;
 pub mod stats;
 pub mod sys;
+#[cfg(test)]
+mod tests;
 pub mod thread;
 pub mod uring;
 
@@ -94,20 +96,34 @@ impl Media {
     pub fn start(config: &MediaConfig, events: EventSink) -> anyhow::Result<Media> {
         let open_files = sys::raise_open_files().context("cannot read the limit of open files")?;
         // Calls come first: what is kept idle may take a quarter of the descriptors.
-        let idle_limit = config.idle_ports.min(usize::try_from(open_files / 8).unwrap_or(usize::MAX));
+        let idle_limit = config
+            .idle_ports
+            .min(usize::try_from(open_files / 8).unwrap_or(usize::MAX));
         let idle = Arc::new(IdlePorts::new(idle_limit));
         let (loader, sessions) = Loader::new(Files::new(config.prompts.clone(), decode));
         let mut lanes = Vec::new();
         let mut starting = Vec::new();
         for number in 0..thread_count(config.threads) {
-            let (mailbox, inbox) = mailbox::mailbox(config.orders).context("cannot make an eventfd")?;
+            let (mailbox, inbox) =
+                mailbox::mailbox(config.orders).context("cannot make an eventfd")?;
             let stats = Arc::new(ThreadStats::default());
-            lanes.push(Lane { mailbox, stats: stats.clone() });
+            lanes.push(Lane {
+                mailbox,
+                stats: stats.clone(),
+            });
             starting.push((number, inbox, stats));
         }
-        let inner = Arc::new(Inner { lanes, loader, stopping: AtomicBool::new(false) });
+        let inner = Arc::new(Inner {
+            lanes,
+            loader,
+            stopping: AtomicBool::new(false),
+        });
         let handle = MediaHandle { inner };
-        let mut media = Media { handle, threads: Vec::new(), backend: config.backend };
+        let mut media = Media {
+            handle,
+            threads: Vec::new(),
+            backend: config.backend,
+        };
         // From here on an error drops `media`, which stops the threads that have started.
         for (number, inbox, stats) in starting {
             media.backend = media.start_thread(number, config, inbox, &idle, &events, stats)?;
@@ -205,8 +221,17 @@ impl MediaHandle {
 
     /// As `send`; the files of a `Play` are looked for in `folder`. Without a folder they play
     /// as failures.
-    pub fn send_with_prompts(&self, folder: Option<&Arc<Path>>, session: SessionKey, command: Command) -> bool {
-        match self.inner.loader.admit(Instant::now(), folder, session, command) {
+    pub fn send_with_prompts(
+        &self,
+        folder: Option<&Arc<Path>>,
+        session: SessionKey,
+        command: Command,
+    ) -> bool {
+        match self
+            .inner
+            .loader
+            .admit(Instant::now(), folder, session, command)
+        {
             Ok(waits) => waits,
             Err(command) => self.inner.post(session, Order::Command(session, command)),
         }
@@ -214,8 +239,20 @@ impl MediaHandle {
 
     /// Connector events of attachment `id` go to `sender` from now on; do this before the
     /// `Attach`. Audio is dropped when fewer than 17 places are free.
-    pub fn attach(&self, session: SessionKey, id: u32, sender: tokio::sync::mpsc::Sender<ConnectorEvent>) -> bool {
-        self.inner.post(session, Order::Listen { session, id, sender })
+    pub fn attach(
+        &self,
+        session: SessionKey,
+        id: u32,
+        sender: tokio::sync::mpsc::Sender<ConnectorEvent>,
+    ) -> bool {
+        self.inner.post(
+            session,
+            Order::Listen {
+                session,
+                id,
+                sender,
+            },
+        )
     }
 
     pub fn detach(&self, session: SessionKey, id: u32) {
@@ -234,7 +271,9 @@ impl MediaHandle {
 
 impl Inner {
     fn post(&self, session: SessionKey, order: Order) -> bool {
-        self.lanes[lane(session, self.lanes.len())].mailbox.post(order)
+        self.lanes[lane(session, self.lanes.len())]
+            .mailbox
+            .post(order)
     }
 }
 
@@ -246,7 +285,9 @@ fn lane(session: SessionKey, lanes: usize) -> usize {
 
 fn thread_count(wanted: usize) -> usize {
     match wanted {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(2),
+        0 => std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(2),
         some => some.min(MAX_THREADS),
     }
 }

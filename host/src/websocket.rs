@@ -12,6 +12,8 @@ pub mod connect;
 pub mod dialect;
 pub mod outbox;
 pub mod session;
+#[cfg(test)]
+mod tests;
 
 use b2bua::ConnectorOrder;
 use b2bua::call_info::CallInfo;
@@ -50,7 +52,7 @@ pub struct Limits {
     pub close_timeout: Duration, // 2 s
     /// Caller audio that is held back while the platform is slow.
     pub held_audio: Duration, // 2 s
-    pub timers: usize, // 64
+    pub timers: usize,       // 64
 }
 
 impl Default for Limits {
@@ -71,13 +73,23 @@ impl Default for Limits {
 
 /// The media thread as a session sees it.
 pub trait MediaLink: Send + Sync {
-    fn attach(&self, session: SessionKey, id: u32, sender: mpsc::Sender<media::ConnectorEvent>) -> bool;
+    fn attach(
+        &self,
+        session: SessionKey,
+        id: u32,
+        sender: mpsc::Sender<media::ConnectorEvent>,
+    ) -> bool;
     fn detach(&self, session: SessionKey, id: u32);
     fn send(&self, session: SessionKey, command: Command) -> bool;
 }
 
 impl MediaLink for crate::media::MediaHandle {
-    fn attach(&self, session: SessionKey, id: u32, sender: mpsc::Sender<media::ConnectorEvent>) -> bool {
+    fn attach(
+        &self,
+        session: SessionKey,
+        id: u32,
+        sender: mpsc::Sender<media::ConnectorEvent>,
+    ) -> bool {
         crate::media::MediaHandle::attach(self, session, id, sender)
     }
 
@@ -121,7 +133,9 @@ impl SessionHandle {
 /// Starts a session. `Ended` is the last that is reported; after `Stop` nothing is.
 pub fn spawn_session(deps: Arc<Deps>, request: Request, report: Report) -> SessionHandle {
     let (orders, inbox) = mpsc::channel(MAX_ORDERS);
-    deps.runtime.clone().spawn(session::run(deps, request, inbox, report));
+    deps.runtime
+        .clone()
+        .spawn(session::run(deps, request, inbox, report));
     SessionHandle { orders }
 }
 

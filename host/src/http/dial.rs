@@ -57,20 +57,31 @@ impl Origin {
         Origin::of(uri, ["ws", "wss"], "ws:// or wss://")
     }
 
-    fn of(uri: &hyper::Uri, [plain, secure]: [&str; 2], wanted: &'static str) -> Result<Origin, UrlError> {
+    fn of(
+        uri: &hyper::Uri,
+        [plain, secure]: [&str; 2],
+        wanted: &'static str,
+    ) -> Result<Origin, UrlError> {
         let scheme = uri.scheme_str().ok_or(UrlError::Malformed)?;
         let tls = if scheme.eq_ignore_ascii_case(secure) {
             true
         } else if scheme.eq_ignore_ascii_case(plain) {
             false
         } else {
-            return Err(UrlError::Scheme { found: scheme.to_owned(), wanted });
+            return Err(UrlError::Scheme {
+                found: scheme.to_owned(),
+                wanted,
+            });
         };
         let authority = uri.authority().ok_or(UrlError::Host)?;
         if authority.as_str().contains('@') {
             return Err(UrlError::User);
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_ascii_lowercase();
         if host.is_empty() {
             return Err(UrlError::Host);
         }
@@ -103,7 +114,9 @@ impl Permit {
             .map(|granted| {
                 if granted.eq_ignore_ascii_case(&exact) {
                     Permit::AnyAddress
-                } else if granted.eq_ignore_ascii_case(bare) || granted.eq_ignore_ascii_case(&origin.host) {
+                } else if granted.eq_ignore_ascii_case(bare)
+                    || granted.eq_ignore_ascii_case(&origin.host)
+                {
                     Permit::Public
                 } else {
                     Permit::None
@@ -147,7 +160,11 @@ pub async fn dial(
     }
 }
 
-async fn dial_patiently(origin: &Origin, permit: Permit, tls: &Arc<ClientConfig>) -> Result<Stream, DialError> {
+async fn dial_patiently(
+    origin: &Origin,
+    permit: Permit,
+    tls: &Arc<ClientConfig>,
+) -> Result<Stream, DialError> {
     let addresses = lookup(origin, permit).await?;
     let tcp = connect(origin, &addresses).await?;
     // Audio and JSON events are small and wanted at once.
@@ -155,9 +172,16 @@ async fn dial_patiently(origin: &Origin, permit: Permit, tls: &Arc<ClientConfig>
     if !origin.tls {
         return Ok(Box::new(tcp));
     }
-    let failed = |error| DialError::Tls { origin: origin.clone(), error };
-    let name = ServerName::try_from(origin.host.clone()).map_err(|e| failed(io::Error::other(e)))?;
-    let stream = TlsConnector::from(tls.clone()).connect(name, tcp).await.map_err(failed)?;
+    let failed = |error| DialError::Tls {
+        origin: origin.clone(),
+        error,
+    };
+    let name =
+        ServerName::try_from(origin.host.clone()).map_err(|e| failed(io::Error::other(e)))?;
+    let stream = TlsConnector::from(tls.clone())
+        .connect(name, tcp)
+        .await
+        .map_err(failed)?;
     Ok(Box::new(stream))
 }
 
@@ -175,10 +199,15 @@ async fn lookup(origin: &Origin, permit: Permit) -> Result<Vec<SocketAddr>, Dial
     let Some(first) = found.first().copied() else {
         return Err(DialError::Resolve(origin.host.clone()));
     };
-    let allowed: Vec<_> =
-        found.into_iter().filter(|a| permit == Permit::AnyAddress || is_public(a.ip())).collect();
+    let allowed: Vec<_> = found
+        .into_iter()
+        .filter(|a| permit == Permit::AnyAddress || is_public(a.ip()))
+        .collect();
     if allowed.is_empty() {
-        return Err(DialError::NotPublic { origin: origin.clone(), ip: first.ip() });
+        return Err(DialError::NotPublic {
+            origin: origin.clone(),
+            ip: first.ip(),
+        });
     }
     Ok(allowed)
 }
@@ -191,7 +220,10 @@ async fn connect(origin: &Origin, addresses: &[SocketAddr]) -> Result<TcpStream,
             Err(error) => last = error,
         }
     }
-    Err(DialError::Connect { origin: origin.clone(), error: last })
+    Err(DialError::Connect {
+        origin: origin.clone(),
+        error: last,
+    })
 }
 
 #[cfg(test)]
@@ -201,25 +233,50 @@ mod tests {
     #[test]
     fn an_url_gives_host_port_and_tls() {
         let origin = |url: &str| Origin::of_http(&url.parse().unwrap());
-        assert_eq!(origin("https://API.example.com/v1?x=1").unwrap().to_string(), "api.example.com:443");
-        assert_eq!(origin("http://[::1]:8080/").unwrap().to_string(), "[::1]:8080");
+        assert_eq!(
+            origin("https://API.example.com/v1?x=1")
+                .unwrap()
+                .to_string(),
+            "api.example.com:443"
+        );
+        assert_eq!(
+            origin("http://[::1]:8080/").unwrap().to_string(),
+            "[::1]:8080"
+        );
         assert!(!origin("http://a.example/").unwrap().tls);
         assert_eq!(origin("https://user:pw@a.example/"), Err(UrlError::User));
-        assert!(matches!(origin("ftp://a.example/"), Err(UrlError::Scheme { .. })));
+        assert!(matches!(
+            origin("ftp://a.example/"),
+            Err(UrlError::Scheme { .. })
+        ));
         let ws: hyper::Uri = "wss://a.example/live".parse().unwrap();
         assert_eq!(Origin::of_websocket(&ws).unwrap().port, 443);
     }
 
     #[test]
     fn a_host_grant_opens_public_addresses_and_a_host_port_grant_opens_all() {
-        let origin = Origin { host: "api.example.com".into(), port: 8443, tls: true };
+        let origin = Origin {
+            host: "api.example.com".into(),
+            port: 8443,
+            tls: true,
+        };
         let permit = |grants: &[&str]| Permit::find(grants.iter().copied(), &origin);
         assert_eq!(permit(&[]), Permit::None);
-        assert_eq!(permit(&["kv", "http:example.com", "http:api.example.com.evil.test"]), Permit::None);
+        assert_eq!(
+            permit(&["kv", "http:example.com", "http:api.example.com.evil.test"]),
+            Permit::None
+        );
         assert_eq!(permit(&["http:API.example.com"]), Permit::Public);
         assert_eq!(permit(&["http:api.example.com:443"]), Permit::None);
-        assert_eq!(permit(&["http:api.example.com", "http:api.example.com:8443"]), Permit::AnyAddress);
-        let v6 = Origin { host: "::1".into(), port: 80, tls: false };
+        assert_eq!(
+            permit(&["http:api.example.com", "http:api.example.com:8443"]),
+            Permit::AnyAddress
+        );
+        let v6 = Origin {
+            host: "::1".into(),
+            port: 80,
+            tls: false,
+        };
         assert_eq!(Permit::find(["http:[::1]:80"], &v6), Permit::AnyAddress);
         assert_eq!(Permit::find(["http:::1"], &v6), Permit::Public);
     }
@@ -231,10 +288,20 @@ mod tests {
         let tls = super::super::tls::client_config(None).unwrap();
         let limit = Duration::from_secs(10);
         for host in ["127.0.0.1", "localhost"] {
-            let origin = Origin { host: host.into(), port, tls: false };
+            let origin = Origin {
+                host: host.into(),
+                port,
+                tls: false,
+            };
             let refused = dial(&origin, Permit::Public, &tls, limit).await;
-            assert!(matches!(refused, Err(DialError::NotPublic { .. })), "{host}");
-            assert!(matches!(dial(&origin, Permit::None, &tls, limit).await, Err(DialError::NotGranted(_))));
+            assert!(
+                matches!(refused, Err(DialError::NotPublic { .. })),
+                "{host}"
+            );
+            assert!(matches!(
+                dial(&origin, Permit::None, &tls, limit).await,
+                Err(DialError::NotGranted(_))
+            ));
             assert!(dial(&origin, Permit::AnyAddress, &tls, limit).await.is_ok());
         }
     }

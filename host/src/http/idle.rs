@@ -30,7 +30,11 @@ pub struct Idle {
 
 impl Idle {
     pub fn new(limit: usize, keep_for: Duration) -> Idle {
-        Idle { kept: Mutex::default(), limit, keep_for }
+        Idle {
+            kept: Mutex::default(),
+            limit,
+            keep_for,
+        }
     }
 
     /// The newest that fits, since it is the least likely to have been closed.
@@ -50,11 +54,17 @@ impl Idle {
         if kept.len() >= self.limit {
             kept.remove(0);
         }
-        kept.push(Kept { key, sender, until: Instant::now() + self.keep_for });
+        kept.push(Kept {
+            key,
+            sender,
+            until: Instant::now() + self.keep_for,
+        });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
         // Nothing in here panics half-way; the list is whole in any case.
-        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.kept
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -10,14 +10,16 @@ use std::sync::Arc;
 /// The roots of the web (Mozilla's list), and those of `extra_roots`, a PEM file, for
 /// services with a certificate authority of their own.
 pub fn client_config(extra_roots: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if let Some(path) = extra_roots {
         let certificates = CertificateDer::pem_file_iter(path)
             .with_context(|| format!("cannot read certificates from {}", path.display()))?;
         let mut found = 0;
         for certificate in certificates {
-            let certificate =
-                certificate.with_context(|| format!("{} is not a PEM file of certificates", path.display()))?;
+            let certificate = certificate
+                .with_context(|| format!("{} is not a PEM file of certificates", path.display()))?;
             roots
                 .add(certificate)
                 .with_context(|| format!("a certificate in {} cannot be a root", path.display()))?;

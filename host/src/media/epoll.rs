@@ -46,10 +46,17 @@ impl Epoll {
     }
 
     fn control(&self, operation: i32, fd: RawFd, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: token,
+        };
         // SAFETY: `event` is valid for the call; a bad descriptor is an error, not UB.
         let result = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &mut event) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 
@@ -96,7 +103,11 @@ impl PacketIo for Epoll {
             return Ok(());
         }
         let error = io::Error::last_os_error();
-        if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+        if error.kind() == io::ErrorKind::Interrupted {
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     fn receive(&mut self) -> Option<Received<'_>> {
@@ -110,7 +121,9 @@ impl PacketIo for Epoll {
                     continue;
                 }
                 let len = header.msg_len as usize;
-                let Some(from) = self.receiving.names[index].parse() else { continue };
+                let Some(from) = self.receiving.names[index].parse() else {
+                    continue;
+                };
                 self.counters.received += 1;
                 let port = self.receiving.port;
                 let bytes = &mut self.receiving.buffers[index][..len];
@@ -149,7 +162,11 @@ impl PacketIo for Epoll {
 
     fn forward(&mut self, port: Port, to: SocketAddr, len: usize) {
         let socket = self.sockets[usize::from(port)] - 1;
-        let last = self.receiving.next.checked_sub(1).and_then(|at| self.receiving.buffers[at].get(..len));
+        let last = self
+            .receiving
+            .next
+            .checked_sub(1)
+            .and_then(|at| self.receiving.buffers[at].get(..len));
         let (Some(bytes), true) = (last, socket >= 0) else {
             self.counters.send_failed += 1;
             return;
@@ -188,14 +205,25 @@ impl Receiving {
         let mut names = vec![WireAddr::EMPTY; RECEIVE_BATCH];
         let mut vectors: Vec<libc::iovec> = buffers
             .iter_mut()
-            .map(|b| libc::iovec { iov_base: b.as_mut_ptr().cast(), iov_len: b.len() })
+            .map(|b| libc::iovec {
+                iov_base: b.as_mut_ptr().cast(),
+                iov_len: b.len(),
+            })
             .collect();
         let headers = names
             .iter_mut()
             .zip(&mut vectors)
             .map(|(name, vector)| message(name.as_mut_ptr(), WireAddr::SIZE as u32, vector))
             .collect();
-        Receiving { headers, vectors, names, buffers, port: 0, filled: 0, next: 0 }
+        Receiving {
+            headers,
+            vectors,
+            names,
+            buffers,
+            port: 0,
+            filled: 0,
+            next: 0,
+        }
     }
 
     fn fill(&mut self, port: Port, socket: RawFd) {
@@ -235,14 +263,24 @@ impl Sending {
         let mut names = vec![WireAddr::EMPTY; SEND_BATCH];
         let mut vectors: Vec<libc::iovec> = buffers
             .iter_mut()
-            .map(|b| libc::iovec { iov_base: b.as_mut_ptr().cast(), iov_len: 0 })
+            .map(|b| libc::iovec {
+                iov_base: b.as_mut_ptr().cast(),
+                iov_len: 0,
+            })
             .collect();
         let headers = names
             .iter_mut()
             .zip(&mut vectors)
             .map(|(name, vector)| message(name.as_mut_ptr(), 0, vector))
             .collect();
-        Sending { headers, vectors, names, buffers, sockets: vec![-1; SEND_BATCH], queued: 0 }
+        Sending {
+            headers,
+            vectors,
+            names,
+            buffers,
+            sockets: vec![-1; SEND_BATCH],
+            queued: 0,
+        }
     }
 
     fn push(&mut self, socket: RawFd, to: SocketAddr, bytes: &[u8]) {
@@ -260,7 +298,10 @@ impl Sending {
         let mut start = 0;
         while start < queued {
             let socket = self.sockets[start];
-            let run = self.sockets[start..queued].iter().take_while(|s| **s == socket).count();
+            let run = self.sockets[start..queued]
+                .iter()
+                .take_while(|s| **s == socket)
+                .count();
             // SAFETY: `run` headers from `start` are filled in; they point to memory that this
             // struct owns; the kernel keeps no pointer after the call.
             let sent = unsafe {

@@ -19,7 +19,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { cache_bytes: 64 << 20, file_bytes: 32 << 20, recheck: Duration::from_secs(1) }
+        Limits {
+            cache_bytes: 64 << 20,
+            file_bytes: 32 << 20,
+            recheck: Duration::from_secs(1),
+        }
     }
 }
 
@@ -64,7 +68,11 @@ struct Entry {
 
 impl Files {
     pub fn new(limits: Limits, decode: Decode) -> Files {
-        Files { limits, decode, cache: Mutex::default() }
+        Files {
+            limits,
+            decode,
+            cache: Mutex::default(),
+        }
     }
 
     /// What is in memory and was looked at just now. Touches no disk.
@@ -110,7 +118,16 @@ impl Files {
             return Err(FileError::TooLarge { limit });
         }
         let pcm = (self.decode)(&bytes).map_err(FileError::Decode)?;
-        self.keep(path, Entry { pcm: pcm.clone(), modified, len, checked: now, used: 0 });
+        self.keep(
+            path,
+            Entry {
+                pcm: pcm.clone(),
+                modified,
+                len,
+                checked: now,
+                used: 0,
+            },
+        );
         Ok(pcm)
     }
 
@@ -124,7 +141,12 @@ impl Files {
             return;
         }
         while cache.bytes + size > self.limits.cache_bytes {
-            let Some(oldest) = cache.entries.iter().min_by_key(|(_, e)| e.used).map(|(p, _)| p.clone()) else {
+            let Some(oldest) = cache
+                .entries
+                .iter()
+                .min_by_key(|(_, e)| e.used)
+                .map(|(p, _)| p.clone())
+            else {
                 break;
             };
             cache.forget(&oldest);
@@ -156,7 +178,9 @@ impl Entry {
 /// The path under the folder, if the name stays there. `welcome` is short for `welcome.wav`.
 fn relative(name: &str) -> Option<PathBuf> {
     let path = Path::new(name);
-    let stays = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let stays = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     if name.is_empty() || name.contains('\0') || !stays {
         return None;
     }
@@ -168,7 +192,10 @@ fn relative(name: &str) -> Option<PathBuf> {
 
 fn open_nonblocking(path: &Path) -> io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)
+    std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -189,8 +216,15 @@ mod tests {
 
         fs::write(folder.path().join("hello.wav"), [4, 5, 6, 7]).unwrap();
         let later = now + Duration::from_secs(2);
-        assert_eq!(files.cached(later, folder.path(), "hello"), None, "it must be looked at again");
-        assert_eq!(&files.load(later, folder.path(), "hello").unwrap().samples[..], [4, 5, 6, 7]);
+        assert_eq!(
+            files.cached(later, folder.path(), "hello"),
+            None,
+            "it must be looked at again"
+        );
+        assert_eq!(
+            &files.load(later, folder.path(), "hello").unwrap().samples[..],
+            [4, 5, 6, 7]
+        );
     }
 
     #[test]
@@ -203,12 +237,26 @@ mod tests {
         std::os::unix::fs::symlink("../secret.wav", folder.join("link.wav")).unwrap();
         let now = Instant::now();
         let absolute = root.path().join("secret.wav");
-        for name in ["../secret", "sub/../../secret.wav", "link", "", "/etc/hostname", absolute.to_str().unwrap(), "a\0b"] {
-            assert!(matches!(files.load(now, &folder, name), Err(FileError::Outside)), "{name:?}");
+        for name in [
+            "../secret",
+            "sub/../../secret.wav",
+            "link",
+            "",
+            "/etc/hostname",
+            absolute.to_str().unwrap(),
+            "a\0b",
+        ] {
+            assert!(
+                matches!(files.load(now, &folder, name), Err(FileError::Outside)),
+                "{name:?}"
+            );
             assert_eq!(files.cached(now, &folder, name), None);
         }
         assert!(files.load(now, &folder, "sub/ok").is_ok());
-        assert!(matches!(files.load(now, &folder, "sub.d/nothing"), Err(FileError::Read(_))));
+        assert!(matches!(
+            files.load(now, &folder, "sub.d/nothing"),
+            Err(FileError::Read(_))
+        ));
     }
 
     #[test]
@@ -230,17 +278,32 @@ mod tests {
     #[test]
     fn a_file_over_the_limit_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::new(Limits { file_bytes: 3, ..Limits::default() }, bytes_as_samples);
+        let files = Files::new(
+            Limits {
+                file_bytes: 3,
+                ..Limits::default()
+            },
+            bytes_as_samples,
+        );
         fs::write(folder.path().join("big.wav"), [0; 4]).unwrap();
         let result = files.load(Instant::now(), folder.path(), "big");
         assert!(matches!(result, Err(FileError::TooLarge { limit: 3 })));
     }
 
     fn files(cache_bytes: usize) -> Files {
-        Files::new(Limits { cache_bytes, ..Limits::default() }, bytes_as_samples)
+        Files::new(
+            Limits {
+                cache_bytes,
+                ..Limits::default()
+            },
+            bytes_as_samples,
+        )
     }
 
     fn bytes_as_samples(bytes: &[u8]) -> Result<Pcm, String> {
-        Ok(Pcm { rate: 8_000, samples: bytes.iter().map(|b| i16::from(*b)).collect() })
+        Ok(Pcm {
+            rate: 8_000,
+            samples: bytes.iter().map(|b| i16::from(*b)).collect(),
+        })
     }
 }

@@ -112,14 +112,20 @@ mod tests {
             peer.send_to(b"ping", ours.local_addr().unwrap()).unwrap();
             io.wait(LONG).unwrap();
             let got = io.receive().unwrap();
-            assert_eq!((got.port, got.from, &*got.bytes), (port, peer.local_addr().unwrap(), &b"ping"[..]));
+            assert_eq!(
+                (got.port, got.from, &*got.bytes),
+                (port, peer.local_addr().unwrap(), &b"ping"[..])
+            );
             assert!(io.receive().is_none());
 
             io.send(port, peer.local_addr().unwrap(), b"pong");
             io.flush();
             let mut buffer = [0; 16];
             let (len, from) = peer.recv_from(&mut buffer).unwrap();
-            assert_eq!((&buffer[..len], from), (&b"pong"[..], ours.local_addr().unwrap()));
+            assert_eq!(
+                (&buffer[..len], from),
+                (&b"pong"[..], ours.local_addr().unwrap())
+            );
         });
     }
 
@@ -133,7 +139,8 @@ mod tests {
             }
             for round in 0..12u8 {
                 for socket in &ours {
-                    peer.send_to(&[round; 172], socket.local_addr().unwrap()).unwrap();
+                    peer.send_to(&[round; 172], socket.local_addr().unwrap())
+                        .unwrap();
                 }
                 if round % 4 != 3 {
                     continue;
@@ -173,7 +180,11 @@ mod tests {
             io.wait(Some(Duration::ZERO)).unwrap();
             assert!(io.receive().is_none());
             let mut buffer = [0; 16];
-            assert_eq!(ours.recv(&mut buffer).unwrap(), 5, "nobody took it from the socket");
+            assert_eq!(
+                ours.recv(&mut buffer).unwrap(),
+                5,
+                "nobody took it from the socket"
+            );
 
             add(io, &ours);
             peer.send_to(b"fresh", ours.local_addr().unwrap()).unwrap();
@@ -201,8 +212,10 @@ mod tests {
         each_backend(|io, _| {
             let (peer, ours) = (peer(), peer());
             add(io, &ours);
-            peer.send_to(&[0; MAX_DATAGRAM + 100], ours.local_addr().unwrap()).unwrap();
-            peer.send_to(&[7; MAX_DATAGRAM], ours.local_addr().unwrap()).unwrap();
+            peer.send_to(&[0; MAX_DATAGRAM + 100], ours.local_addr().unwrap())
+                .unwrap();
+            peer.send_to(&[7; MAX_DATAGRAM], ours.local_addr().unwrap())
+                .unwrap();
             let mut lengths = Vec::new();
             while lengths.is_empty() {
                 io.wait(LONG).unwrap();

@@ -29,7 +29,15 @@ impl Loader {
     pub fn new(files: Files) -> (Arc<Loader>, Receiver<SessionKey>) {
         let (queue, sessions) = sync_channel(MAX_WAITING);
         let (waiting, count) = (Mutex::default(), AtomicUsize::new(0));
-        (Arc::new(Loader { files, waiting, count, queue }), sessions)
+        (
+            Arc::new(Loader {
+                files,
+                waiting,
+                count,
+                queue,
+            }),
+            sessions,
+        )
     }
 
     /// Gives the command back if it can go to the media thread at once. `Ok(false)`: there is
@@ -58,12 +66,20 @@ impl Loader {
             return Ok(false);
         }
         self.count.fetch_add(1, Ordering::AcqRel);
-        waiting.entry(session).or_default().push_back(Waiting { folder: folder.cloned(), command });
+        waiting.entry(session).or_default().push_back(Waiting {
+            folder: folder.cloned(),
+            command,
+        });
         Ok(true)
     }
 
     /// The loader's thread: until every `Loader` is gone or `post` says false.
-    pub fn run(&self, sessions: &Receiver<SessionKey>, post: impl Fn(SessionKey, Command), is_stopping: impl Fn() -> bool) {
+    pub fn run(
+        &self,
+        sessions: &Receiver<SessionKey>,
+        post: impl Fn(SessionKey, Command),
+        is_stopping: impl Fn() -> bool,
+    ) {
         while let Ok(session) = sessions.recv() {
             if is_stopping() {
                 return;
@@ -77,7 +93,13 @@ impl Loader {
                     }
                     next
                 };
-                let Some(Waiting { folder, mut command }) = next else { break };
+                let Some(Waiting {
+                    folder,
+                    mut command,
+                }) = next
+                else {
+                    break;
+                };
                 self.fill_from_disk(folder.as_deref(), &mut command);
                 post(session, command);
                 self.count.fetch_sub(1, Ordering::AcqRel);
@@ -91,8 +113,15 @@ impl Loader {
     }
 
     /// True if no file is missing afterwards.
-    fn fill_from_memory(&self, now: Instant, folder: Option<&Arc<Path>>, command: &mut Command) -> bool {
-        let (Some(folder), Command::Play { prompts, .. }) = (folder, command) else { return true };
+    fn fill_from_memory(
+        &self,
+        now: Instant,
+        folder: Option<&Arc<Path>>,
+        command: &mut Command,
+    ) -> bool {
+        let (Some(folder), Command::Play { prompts, .. }) = (folder, command) else {
+            return true;
+        };
         let mut complete = true;
         for prompt in prompts {
             if let Prompt::File(name) = prompt {
@@ -106,7 +135,9 @@ impl Loader {
     }
 
     fn fill_from_disk(&self, folder: Option<&Path>, command: &mut Command) {
-        let (Some(folder), Command::Play { prompts, .. }) = (folder, command) else { return };
+        let (Some(folder), Command::Play { prompts, .. }) = (folder, command) else {
+            return;
+        };
         for prompt in prompts {
             if let Prompt::File(name) = prompt {
                 match self.files.load(Instant::now(), folder, name) {

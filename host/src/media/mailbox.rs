@@ -13,8 +13,15 @@ use tokio::sync::mpsc::Sender;
 pub enum Order {
     Command(SessionKey, Command),
     /// Connector events with this number go here and not to the call.
-    Listen { session: SessionKey, id: u32, sender: Sender<ConnectorEvent> },
-    Forget { session: SessionKey, id: u32 },
+    Listen {
+        session: SessionKey,
+        id: u32,
+        sender: Sender<ConnectorEvent>,
+    },
+    Forget {
+        session: SessionKey,
+        id: u32,
+    },
 }
 
 impl Order {
@@ -23,7 +30,8 @@ impl Order {
     fn releases(&self) -> bool {
         matches!(
             self,
-            Order::Forget { .. } | Order::Command(_, Command::Close { .. } | Command::Detach { .. })
+            Order::Forget { .. }
+                | Order::Command(_, Command::Close { .. } | Command::Detach { .. })
         )
     }
 }
@@ -57,7 +65,13 @@ pub fn mailbox(capacity: usize) -> io::Result<(Arc<Mailbox>, Inbox)> {
         stopping: AtomicBool::new(false),
         refused: AtomicU64::new(0),
     });
-    Ok((mailbox.clone(), Inbox { queue: receiver, mailbox }))
+    Ok((
+        mailbox.clone(),
+        Inbox {
+            queue: receiver,
+            mailbox,
+        },
+    ))
 }
 
 impl Mailbox {
@@ -66,7 +80,10 @@ impl Mailbox {
         let taken = match self.queue.try_send(order) {
             Ok(()) => true,
             Err(TrySendError::Full(order)) if order.releases() => {
-                self.late.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+                self.late
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(order);
                 true
             }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
@@ -115,7 +132,11 @@ impl Inbox {
                 Ok(order) => handle(order),
                 Err(_) => {
                     let late = std::mem::take(
-                        &mut *self.mailbox.late.lock().unwrap_or_else(PoisonError::into_inner),
+                        &mut *self
+                            .mailbox
+                            .late
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner),
                     );
                     late.into_iter().for_each(handle);
                     return;
@@ -156,7 +177,13 @@ mod tests {
     }
 
     fn unbridge() -> Order {
-        Order::Command(SessionKey(1), Command::Unbridge { a: LegKey(0), b: LegKey(1) })
+        Order::Command(
+            SessionKey(1),
+            Command::Unbridge {
+                a: LegKey(0),
+                b: LegKey(1),
+            },
+        )
     }
 
     fn close() -> Order {

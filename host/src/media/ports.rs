@@ -20,9 +20,17 @@ impl PortPair {
     /// RTP on `port`, which is even, RTCP on `port + 1` (RFC 3550 §11).
     pub fn bind(local: IpAddr, port: u16) -> io::Result<PortPair> {
         if port % 2 == 1 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "RTP has the even port of a pair"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "RTP has the even port of a pair",
+            ));
         }
-        Ok(PortPair { local, port, rtp: bind(local, port)?, rtcp: bind(local, port + 1)? })
+        Ok(PortPair {
+            local,
+            port,
+            rtp: bind(local, port)?,
+            rtcp: bind(local, port + 1)?,
+        })
     }
 
     pub fn port(&self) -> u16 {
@@ -82,7 +90,10 @@ pub struct IdlePorts {
 
 impl IdlePorts {
     pub fn new(limit: usize) -> IdlePorts {
-        IdlePorts { pairs: Mutex::default(), limit }
+        IdlePorts {
+            pairs: Mutex::default(),
+            limit,
+        }
     }
 
     pub fn open(&self, local: IpAddr, port: u16) -> io::Result<PortPair> {
@@ -133,8 +144,14 @@ mod tests {
         peer.send_to(b"late", (LOCAL, port + 1)).unwrap();
         let pair = idle.open(LOCAL, port).unwrap();
         let mut buffer = [std::mem::MaybeUninit::uninit(); 16];
-        assert_eq!(pair.rtp.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert_eq!(pair.rtcp.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            pair.rtp.recv(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        assert_eq!(
+            pair.rtcp.recv(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
         peer.send_to(b"fresh", (LOCAL, port)).unwrap();
         assert_eq!(pair.rtp.recv(&mut buffer).unwrap(), 5);
     }
@@ -159,6 +176,9 @@ mod tests {
     const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn open_any(idle: &IdlePorts) -> PortPair {
-        (20_000..30_000).step_by(2).find_map(|port| idle.open(LOCAL, port).ok()).unwrap()
+        (20_000..30_000)
+            .step_by(2)
+            .find_map(|port| idle.open(LOCAL, port).ok())
+            .unwrap()
     }
 }

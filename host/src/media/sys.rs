@@ -52,7 +52,10 @@ impl WireAddr {
     pub const SIZE: usize = 28;
     const V4_SIZE: u32 = 16;
 
-    pub const EMPTY: WireAddr = WireAddr { bytes: [0; WireAddr::SIZE], len: WireAddr::SIZE as u32 };
+    pub const EMPTY: WireAddr = WireAddr {
+        bytes: [0; WireAddr::SIZE],
+        len: WireAddr::SIZE as u32,
+    };
 
     pub fn new(addr: SocketAddr) -> WireAddr {
         let mut wire = WireAddr::EMPTY;
@@ -104,7 +107,12 @@ pub fn parse_addr(bytes: &[u8]) -> Option<SocketAddr> {
             let flow = u32::from_ne_bytes(bytes.get(4..8)?.try_into().ok()?);
             let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
             let scope = u32::from_ne_bytes(bytes.get(24..28)?.try_into().ok()?);
-            Some(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope)))
+            Some(SocketAddr::V6(SocketAddrV6::new(
+                Ipv6Addr::from(ip),
+                port,
+                flow,
+                scope,
+            )))
         }
         _ => None,
     }
@@ -112,15 +120,24 @@ pub fn parse_addr(bytes: &[u8]) -> Option<SocketAddr> {
 
 /// Asks for real-time scheduling of the calling thread; needs `CAP_SYS_NICE`.
 pub fn schedule_fifo(priority: i32) -> io::Result<()> {
-    let param = libc::sched_param { sched_priority: priority };
+    let param = libc::sched_param {
+        sched_priority: priority,
+    };
     // SAFETY: `param` outlives the call; 0 is the calling thread.
     let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &param) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Lifts the soft limit of open files to the hard one, and gives it. Two sockets a leg need it.
 pub fn raise_open_files() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is writable and of the right type.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
         return Err(io::Error::last_os_error());
@@ -138,7 +155,10 @@ pub fn raise_open_files() -> io::Result<u64> {
 
 /// CPU time of the calling thread, ns.
 pub fn thread_cpu_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is writable and of the right type.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64

@@ -39,14 +39,29 @@ impl MediaThread {
         let (backend, io) = io::open(backend, inbox.wake_fd())?;
         let engine = Engine::new(Instant::now(), engine);
         let (open, listeners) = (HashMap::new(), HashMap::new());
-        Ok((backend, MediaThread { engine, io, inbox, idle, open, listeners, events, stats }))
+        Ok((
+            backend,
+            MediaThread {
+                engine,
+                io,
+                inbox,
+                idle,
+                open,
+                listeners,
+                events,
+                stats,
+            },
+        ))
     }
 
     /// Until the mailbox says stop.
     pub fn run(mut self) {
         while !self.inbox.is_stopping() {
             let now = Instant::now();
-            let timeout = self.engine.poll_timeout().map(|(at, _)| at.saturating_duration_since(now));
+            let timeout = self
+                .engine
+                .poll_timeout()
+                .map(|(at, _)| at.saturating_duration_since(now));
             if let Err(error) = self.io.wait(timeout) {
                 tracing::error!(%error, "waiting for packets failed");
                 // Not a busy loop, whatever is wrong.
@@ -58,8 +73,8 @@ impl MediaThread {
             if self.engine.poll_timeout().is_some_and(|(at, _)| at <= now) {
                 self.engine.handle_timeout(now);
             }
-            self.transmit();
             self.order_ports(now);
+            self.transmit();
             self.report();
         }
         self.io.flush();
@@ -68,28 +83,42 @@ impl MediaThread {
             self.io.remove(port + 1);
             drop(pair);
         }
-        self.stats.publish(self.io.counters(), self.engine.counters());
+        self.stats
+            .publish(self.io.counters(), self.engine.counters());
     }
 
     fn receive(&mut self, now: Instant) {
         while let Some(packet) = self.io.receive() {
             // RTP has the even port of a pair, RTCP the odd one (RFC 3550 §11).
             if packet.port % 2 == 0 {
-                match self.engine.handle_rtp(now, packet.port, packet.from, packet.bytes) {
+                match self
+                    .engine
+                    .handle_rtp(now, packet.port, packet.from, packet.bytes)
+                {
                     Handled::Consumed => {}
                     Handled::Forward { port, to, len } => self.io.forward(port, to, len),
                 }
             } else {
-                self.engine.handle_rtcp(now, packet.port, packet.from, packet.bytes);
+                self.engine
+                    .handle_rtcp(now, packet.port, packet.from, packet.bytes);
             }
         }
     }
 
     fn obey(&mut self, now: Instant) {
-        let MediaThread { inbox, engine, listeners, .. } = self;
+        let MediaThread {
+            inbox,
+            engine,
+            listeners,
+            ..
+        } = self;
         inbox.drain(MAX_ORDERS, |order| match order {
             Order::Command(session, command) => engine.handle_command(now, session, command),
-            Order::Listen { session, id, sender } => {
+            Order::Listen {
+                session,
+                id,
+                sender,
+            } => {
                 listeners.insert((session, id), sender);
             }
             Order::Forget { session, id } => {
@@ -116,7 +145,8 @@ impl MediaThread {
                 }
                 PortOrder::Close { port } => {
                     if let Some(pair) = self.open.remove(&port) {
-                        // What is queued must leave before another thread may have the socket.
+                        // What is still to leave from it (an RTCP BYE) goes first.
+                        self.transmit();
                         self.io.flush();
                         self.io.remove(port);
                         self.io.remove(port + 1);
@@ -145,13 +175,16 @@ impl MediaThread {
                 event => (self.events)(session, event),
             }
         }
-        self.stats.publish(self.io.counters(), self.engine.counters());
+        self.stats
+            .publish(self.io.counters(), self.engine.counters());
     }
 
     /// Never waits. Audio leaves some room, so that a session which is behind still hears
     /// what it cannot do without.
     fn tell_connector(&mut self, session: SessionKey, id: u32, event: ConnectorEvent) {
-        let Some(sender) = self.listeners.get(&(session, id)) else { return };
+        let Some(sender) = self.listeners.get(&(session, id)) else {
+            return;
+        };
         let is_audio = matches!(event, ConnectorEvent::Audio(_));
         if (is_audio && sender.capacity() <= RESERVED) || sender.try_send(event).is_err() {
             self.stats.connector_overrun();

@@ -65,7 +65,9 @@ impl Uring {
             (opcode::PollAdd::CODE, "POLL_ADD"),
         ] {
             if !probe.is_supported(code) {
-                return Err(io::Error::other(format!("the kernel's io_uring has no {name}")));
+                return Err(io::Error::other(format!(
+                    "the kernel's io_uring has no {name}"
+                )));
             }
         }
         if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
@@ -86,7 +88,10 @@ impl Uring {
             lent: None,
             forwarding: Vec::with_capacity(SEND_BATCH),
             sending: (0..SEND_BATCH)
-                .map(|_| Outgoing { to: WireAddr::EMPTY, bytes: [0; MAX_DATAGRAM] })
+                .map(|_| Outgoing {
+                    to: WireAddr::EMPTY,
+                    bytes: [0; MAX_DATAGRAM],
+                })
                 .collect(),
             queued: 0,
             counters: Counters::default(),
@@ -115,14 +120,28 @@ impl Uring {
         }
         self.remove(addr.port());
         self.counters = Counters::default();
-        if arrived { Ok(()) } else { Err(io::Error::other("a packet sent to itself did not arrive")) }
+        if arrived {
+            Ok(())
+        } else {
+            Err(io::Error::other("a packet sent to itself did not arrive"))
+        }
     }
 
     fn arm_receive(&mut self, port: Port) -> io::Result<()> {
         let socket = self.sockets[usize::from(port)];
-        let entry = opcode::RecvMsgMulti::new(types::Fd(socket.fd - 1), &*self.receive_header, BufferRing::GROUP)
-            .build()
-            .user_data(Token::Receive { port, generation: socket.generation }.pack());
+        let entry = opcode::RecvMsgMulti::new(
+            types::Fd(socket.fd - 1),
+            &*self.receive_header,
+            BufferRing::GROUP,
+        )
+        .build()
+        .user_data(
+            Token::Receive {
+                port,
+                generation: socket.generation,
+            }
+            .pack(),
+        );
         // SAFETY: the header outlives the ring; the buffers belong to the registered group.
         unsafe { self.push(&entry) }
     }
@@ -203,7 +222,10 @@ impl Uring {
 impl PacketIo for Uring {
     fn add(&mut self, port: Port, socket: RawFd) -> io::Result<()> {
         self.generation = self.generation.wrapping_add(1);
-        self.sockets[usize::from(port)] = Socket { fd: socket + 1, generation: self.generation };
+        self.sockets[usize::from(port)] = Socket {
+            fd: socket + 1,
+            generation: self.generation,
+        };
         self.arm_receive(port)
     }
 
@@ -214,7 +236,11 @@ impl PacketIo for Uring {
         }
         // Cancelling sees only what the kernel was given.
         self.submit();
-        let token = Token::Receive { port, generation: socket.generation }.pack();
+        let token = Token::Receive {
+            port,
+            generation: socket.generation,
+        }
+        .pack();
         let cancel = types::CancelBuilder::user_data(token);
         match self.ring.submitter().register_sync_cancel(None, cancel) {
             Ok(()) => {}
@@ -354,14 +380,21 @@ enum Located {
 /// Reads what `io_uring_recvmsg_out` says: name length, control length, payload length and
 /// flags as four u32, then the name's room, then the packet.
 fn locate(buffer: &[u8]) -> Located {
-    let Some(flags) = buffer.get(12..16).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes) else {
+    let Some(flags) = buffer
+        .get(12..16)
+        .and_then(|b| b.try_into().ok())
+        .map(u32::from_ne_bytes)
+    else {
         return Located::Nothing;
     };
     if flags & libc::MSG_TRUNC as u32 != 0 || buffer.len() > HEADER_LEN + MAX_DATAGRAM {
         return Located::Oversized;
     }
     match buffer.get(16..HEADER_LEN).and_then(parse_addr) {
-        Some(from) => Located::Packet { from, start: HEADER_LEN },
+        Some(from) => Located::Packet {
+            from,
+            start: HEADER_LEN,
+        },
         None => Located::Nothing,
     }
 }
@@ -388,7 +421,10 @@ impl Token {
         } else if bits & (1 << 62) != 0 {
             Token::Send
         } else {
-            Token::Receive { port: bits as u16, generation: (bits >> 16) as u32 }
+            Token::Receive {
+                port: bits as u16,
+                generation: (bits >> 16) as u32,
+            }
         }
     }
 }

@@ -54,15 +54,17 @@ pub async fn connect(
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(max_message);
     config.max_frame_size = Some(max_message);
-    config.max_write_buffer_size = max_message.saturating_mul(2).max(config.write_buffer_size * 2);
+    config.max_write_buffer_size = max_message
+        .saturating_mul(2)
+        .max(config.write_buffer_size * 2);
     let open = async {
         let stream = dial::dial(&origin, permit, tls, timeout).await?;
-        tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await.map_err(|error| {
-            match error {
+        tokio_tungstenite::client_async_with_config(request, stream, Some(config))
+            .await
+            .map_err(|error| match error {
                 Error::Http(response) => ConnectError::Status(response.status().as_u16()),
                 error => ConnectError::Handshake(error.to_string()),
-            }
-        })
+            })
     };
     match tokio::time::timeout(timeout, open).await {
         Ok(opened) => opened.map(|(socket, _)| socket),
@@ -87,13 +89,15 @@ fn handshake_request(
         if is_ours(&parsed) {
             return Err(wrong());
         }
-        let mut value = HeaderValue::from_str(&resolve(value, grants, secrets)?).map_err(|_| wrong())?;
+        let mut value =
+            HeaderValue::from_str(&resolve(value, grants, secrets)?).map_err(|_| wrong())?;
         value.set_sensitive(true);
         headers.append(parsed, value);
     }
     if !connection.subprotocols.is_empty() {
         let joined = connection.subprotocols.join(", ");
-        let value = HeaderValue::from_str(&joined).map_err(|_| ConnectError::Header(joined.clone()))?;
+        let value =
+            HeaderValue::from_str(&joined).map_err(|_| ConnectError::Header(joined.clone()))?;
         headers.insert(hyper::header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     Ok(request)
@@ -102,7 +106,16 @@ fn handshake_request(
 /// What belongs to the connection and its handshake (RFC 6455 §4.1).
 fn is_ours(name: &HeaderName) -> bool {
     let name = name.as_str();
-    ["connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"].contains(&name)
+    [
+        "connection",
+        "content-length",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
+    .contains(&name)
         || name.starts_with("sec-websocket-")
 }
 
@@ -111,12 +124,18 @@ fn resolve(value: &str, grants: &[String], secrets: Secrets<'_>) -> Result<Strin
     let mut resolved = String::with_capacity(value.len());
     let mut rest = value;
     while let Some((before, after)) = rest.split_once("{secret:") {
-        let Some((name, behind)) = after.split_once('}') else { break };
+        let Some((name, behind)) = after.split_once('}') else {
+            break;
+        };
         let granted = |kind: &str| grants.iter().any(|g| g.strip_prefix(kind) == Some(name));
         if !granted("secret:") && !granted("secret-read:") {
-            return Err(ConnectError::SecretNotGranted { name: name.to_owned() });
+            return Err(ConnectError::SecretNotGranted {
+                name: name.to_owned(),
+            });
         }
-        let secret = secrets(name).ok_or_else(|| ConnectError::SecretUnknown { name: name.to_owned() })?;
+        let secret = secrets(name).ok_or_else(|| ConnectError::SecretUnknown {
+            name: name.to_owned(),
+        })?;
         resolved.push_str(before);
         resolved.push_str(secret.trim_end_matches(['\r', '\n']));
         rest = behind;
@@ -138,8 +157,14 @@ mod tests {
         assert_eq!(resolve("Bearer {secret:key}!").unwrap(), "Bearer <key>!");
         assert_eq!(resolve("{secret:key}{secret:key}").unwrap(), "<key><key>");
         assert_eq!(resolve("plain {secret:key").unwrap(), "plain {secret:key");
-        assert!(matches!(resolve("{secret:other}"), Err(ConnectError::SecretNotGranted { .. })));
-        assert!(matches!(resolve("{secret:gone}"), Err(ConnectError::SecretUnknown { .. })));
+        assert!(matches!(
+            resolve("{secret:other}"),
+            Err(ConnectError::SecretNotGranted { .. })
+        ));
+        assert!(matches!(
+            resolve("{secret:gone}"),
+            Err(ConnectError::SecretUnknown { .. })
+        ));
     }
 
     #[test]
@@ -154,7 +179,10 @@ mod tests {
     }
 
     fn connection(name: &str, value: &str) -> Connection {
-        let format = Format { encoding: Encoding::Pcmu, rate: 8_000 };
+        let format = Format {
+            encoding: Encoding::Pcmu,
+            rate: 8_000,
+        };
         Connection {
             url: "ws://127.0.0.1:1/".into(),
             headers: vec![(name.into(), value.into())],

@@ -11,7 +11,11 @@ use std::sync::Arc;
 /// Starts dialects: one for each `connect` of a flow.
 pub trait Dialects: Send + Sync {
     /// An error says what is wrong, for the flow and the journal.
-    fn start(&self, connect: &Connect, info: &Arc<CallInfo>) -> BoxFuture<'static, Result<Started, String>>;
+    fn start(
+        &self,
+        connect: &Connect,
+        info: &Arc<CallInfo>,
+    ) -> BoxFuture<'static, Result<Started, String>>;
 }
 
 pub struct Started {
@@ -44,10 +48,20 @@ pub struct Connection {
 pub enum Event {
     Audio(Bytes),
     Binary(Bytes),
-    Cleared { item: String, played_ms: u32 },
-    Closed { code: u16, reason: String },
+    Cleared {
+        item: String,
+        played_ms: u32,
+    },
+    Closed {
+        code: u16,
+        reason: String,
+    },
     Digit(char),
-    FunctionResult { call: String, output: String, respond: bool },
+    FunctionResult {
+        call: String,
+        output: String,
+        respond: bool,
+    },
     Marked(String),
     Opened,
     Text(String),
@@ -64,13 +78,26 @@ pub enum Action {
     /// Its `id` is set by the session.
     FunctionCall(FunctionCall),
     Mark(String),
-    Note { kind: String, text: String },
+    Note {
+        kind: String,
+        text: String,
+    },
     /// Of a later version; ignored.
     Other(String),
-    Play { item: String, audio: Bytes },
+    Play {
+        item: String,
+        audio: Bytes,
+    },
     Ready,
     SendBinary(Vec<u8>),
     SendText(String),
-    StartTimer { id: u32, after_ms: u32 },
-    Transcript { speaker: String, text: String, r#final: bool },
+    StartTimer {
+        id: u32,
+        after_ms: u32,
+    },
+    Transcript {
+        speaker: String,
+        text: String,
+        r#final: bool,
+    },
 }

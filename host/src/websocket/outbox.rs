@@ -42,7 +42,12 @@ impl Outbox {
             }
             Ok(())
         });
-        Outbox { queue, bytes, max_bytes, writer }
+        Outbox {
+            queue,
+            bytes,
+            max_bytes,
+            writer,
+        }
     }
 
     pub fn send(&self, message: Message) -> Result<(), Full> {

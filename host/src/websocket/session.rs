@@ -30,7 +30,11 @@ pub(super) async fn run(
     mut orders: mpsc::Receiver<ConnectorOrder>,
     report: Report,
 ) {
-    let mut reporter = Reporter { report, id: request.connect.id, owed: true };
+    let mut reporter = Reporter {
+        report,
+        id: request.connect.id,
+        owed: true,
+    };
     let mut early = VecDeque::new();
     let opening = open(&deps, &request);
     let opened = tokio::select! {
@@ -40,14 +44,26 @@ pub(super) async fn run(
     let end = match opened {
         Err(reason) => Some((false, reason)),
         Ok((started, socket)) => {
-            converse(&deps, &request, started, socket, orders, early, &mut reporter).await
+            converse(
+                &deps,
+                &request,
+                started,
+                socket,
+                orders,
+                early,
+                &mut reporter,
+            )
+            .await
         }
     };
     reporter.end(end);
 }
 
 /// Ready when the call wants no session any more; keeps other orders for later.
-async fn stopped(orders: &mut mpsc::Receiver<ConnectorOrder>, early: &mut VecDeque<ConnectorOrder>) {
+async fn stopped(
+    orders: &mut mpsc::Receiver<ConnectorOrder>,
+    early: &mut VecDeque<ConnectorOrder>,
+) {
     while early.len() < super::MAX_ORDERS {
         match orders.recv().await {
             None | Some(ConnectorOrder::Stop) => return,
@@ -57,7 +73,10 @@ async fn stopped(orders: &mut mpsc::Receiver<ConnectorOrder>, early: &mut VecDeq
     // Nobody sends so much before the session is open.
 }
 
-async fn open(deps: &Deps, request: &Request) -> Result<(Started, WebSocketStream<Stream>), String> {
+async fn open(
+    deps: &Deps,
+    request: &Request,
+) -> Result<(Started, WebSocketStream<Stream>), String> {
     let started = deps.dialects.start(&request.connect, &request.info).await?;
     check(&started.connection)?;
     let tenant = request.info.tenant.clone();
@@ -83,11 +102,17 @@ fn check(connection: &Connection) -> Result<(), String> {
             Encoding::Pcma | Encoding::Pcmu => &[8_000],
         };
         if !rates.contains(&format.rate) {
-            return Err(format!("the {name} format {:?} cannot have {} Hz", format.encoding, format.rate));
+            return Err(format!(
+                "the {name} format {:?} cannot have {} Hz",
+                format.encoding, format.rate
+            ));
         }
     }
     if !(20..=200).contains(&connection.frame_ms) {
-        return Err(format!("frame-ms is {}, and must be 20 to 200", connection.frame_ms));
+        return Err(format!(
+            "frame-ms is {}, and must be 20 to 200",
+            connection.frame_ms
+        ));
     }
     Ok(())
 }
@@ -103,8 +128,18 @@ async fn converse(
 ) -> End {
     let (sink, mut incoming) = socket.split();
     let limits = &deps.limits;
-    let outbox = Outbox::new(sink, limits.outbox_messages, limits.outbox_bytes, limits.write_timeout);
-    let Connection { input, output, frame_ms, .. } = started.connection;
+    let outbox = Outbox::new(
+        sink,
+        limits.outbox_messages,
+        limits.outbox_bytes,
+        limits.write_timeout,
+    );
+    let Connection {
+        input,
+        output,
+        frame_ms,
+        ..
+    } = started.connection;
     let mut heard = match attach(deps, request, input, output, frame_ms) {
         Some(heard) => heard,
         None => return Some((false, "the media thread takes no more orders".into())),
@@ -121,11 +156,22 @@ async fn converse(
         dropped_audio: 0,
         closing: None,
     };
-    let end = session.talk(&mut incoming, &mut heard, &mut orders, early, reporter).await;
-    deps.media.send(request.session, Command::Detach { leg: request.leg, id: request.connect.id });
+    let end = session
+        .talk(&mut incoming, &mut heard, &mut orders, early, reporter)
+        .await;
+    deps.media.send(
+        request.session,
+        Command::Detach {
+            leg: request.leg,
+            id: request.connect.id,
+        },
+    );
     deps.media.detach(request.session, request.connect.id);
     if session.dropped_audio > 0 {
-        tracing::info!(frames = session.dropped_audio, "the platform was too slow for the caller's audio");
+        tracing::info!(
+            frames = session.dropped_audio,
+            "the platform was too slow for the caller's audio"
+        );
     }
     session.say_goodbye().await;
     end
@@ -141,7 +187,16 @@ fn attach(
     let (sender, heard) = mpsc::channel(HEARD);
     let (leg, id) = (request.leg, request.connect.id);
     let attached = deps.media.attach(request.session, id, sender)
-        && deps.media.send(request.session, Command::Attach { leg, id, input, output, frame_ms });
+        && deps.media.send(
+            request.session,
+            Command::Attach {
+                leg,
+                id,
+                input,
+                output,
+                frame_ms,
+            },
+        );
     attached.then_some(heard)
 }
 
@@ -191,7 +246,10 @@ impl Session<'_> {
             }
             let timer = self.timers.iter().map(|(id, at)| (*at, *id)).min();
             let close_by = self.closing.as_ref().map(|(_, at)| *at);
-            let wake = [timer.map(|(at, _)| at), close_by, Some(next_ping)].into_iter().flatten().min();
+            let wake = [timer.map(|(at, _)| at), close_by, Some(next_ping)]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 order = orders.recv() => match order.and_then(event_of) {
                     Some(event) => events.push_back(event),
@@ -258,26 +316,47 @@ impl Session<'_> {
                 Action::Close(reason) => self.close(reason),
                 Action::Fail(reason) => return ControlFlow::Break(Some((false, reason))),
                 Action::FunctionCall(call) => {
-                    let call = FunctionCall { id: reporter.id, ..call };
+                    let call = FunctionCall {
+                        id: reporter.id,
+                        ..call
+                    };
                     reporter.tell(ConnectorEvent::FunctionCall(call));
                 }
                 Action::Mark(mark) => self.command(ConnectorCommand::Mark(mark)),
                 Action::Note { kind, text } => reporter.tell(ConnectorEvent::Note { kind, text }),
-                Action::Other(name) => tracing::debug!(name, "an action of a later version was ignored"),
-                Action::Play { item, audio } => self.command(ConnectorCommand::Enqueue { item, audio }),
+                Action::Other(name) => {
+                    tracing::debug!(name, "an action of a later version was ignored")
+                }
+                Action::Play { item, audio } => {
+                    self.command(ConnectorCommand::Enqueue { item, audio })
+                }
                 Action::Ready => reporter.tell(ConnectorEvent::Connected),
                 Action::SendBinary(bytes) => self.send(Message::Binary(bytes.into()))?,
                 Action::SendText(text) => self.send(Message::Text(text.into()))?,
                 Action::StartTimer { id, after_ms } => {
-                    if self.timers.len() >= self.deps.limits.timers && !self.timers.contains_key(&id) {
-                        return ControlFlow::Break(Some((false, "the connector has too many timers".into())));
+                    if self.timers.len() >= self.deps.limits.timers
+                        && !self.timers.contains_key(&id)
+                    {
+                        return ControlFlow::Break(Some((
+                            false,
+                            "the connector has too many timers".into(),
+                        )));
                     }
                     let after = std::time::Duration::from_millis(after_ms.into());
                     self.timers.insert(id, Instant::now() + after);
                 }
-                Action::Transcript { speaker, text, r#final } => {
+                Action::Transcript {
+                    speaker,
+                    text,
+                    r#final,
+                } => {
                     let id = reporter.id;
-                    reporter.tell(ConnectorEvent::Transcript(Transcript { id, speaker, text, r#final }));
+                    reporter.tell(ConnectorEvent::Transcript(Transcript {
+                        id,
+                        speaker,
+                        text,
+                        r#final,
+                    }));
                 }
             }
         }
@@ -295,14 +374,22 @@ impl Session<'_> {
         }
         match self.outbox.send(message) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(Full) => ControlFlow::Break(Some((false, "the platform does not read what is sent".into()))),
+            Err(Full) => ControlFlow::Break(Some((
+                false,
+                "the platform does not read what is sent".into(),
+            ))),
         }
     }
 
     fn command(&self, command: ConnectorCommand) {
         let (leg, id) = (self.request.leg, self.request.connect.id);
-        if !self.deps.media.send(self.request.session, Command::Connector { leg, id, command }) {
-            tracing::warn!("the media thread takes no more orders; something of an AI session was lost");
+        if !self.deps.media.send(
+            self.request.session,
+            Command::Connector { leg, id, command },
+        ) {
+            tracing::warn!(
+                "the media thread takes no more orders; something of an AI session was lost"
+            );
         }
     }
 
@@ -327,12 +414,24 @@ impl Session<'_> {
             Some(Ok(Message::Binary(bytes))) => Read::Event(Event::Binary(bytes)),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Read::Nothing,
             Some(Ok(Message::Close(frame))) => match frame {
-                Some(frame) => Read::Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
+                Some(frame) => Read::Closed {
+                    code: frame.code.into(),
+                    reason: frame.reason.as_str().to_owned(),
+                },
                 // RFC 6455 §7.1.5: no status code was in the frame.
-                None => Read::Closed { code: 1005, reason: String::new() },
+                None => Read::Closed {
+                    code: 1005,
+                    reason: String::new(),
+                },
             },
-            Some(Err(error)) => Read::Closed { code: ABNORMAL, reason: error.to_string() },
-            None => Read::Closed { code: ABNORMAL, reason: "the connection was lost".into() },
+            Some(Err(error)) => Read::Closed {
+                code: ABNORMAL,
+                reason: error.to_string(),
+            },
+            None => Read::Closed {
+                code: ABNORMAL,
+                reason: "the connection was lost".into(),
+            },
         }
     }
 
@@ -341,7 +440,10 @@ impl Session<'_> {
         if let Some((reason, _)) = self.closing.take() {
             return Some((true, reason));
         }
-        let event = Event::Closed { code, reason: reason.clone() };
+        let event = Event::Closed {
+            code,
+            reason: reason.clone(),
+        };
         let failed = match self.dialect.on_event(event).await {
             Ok(actions) => actions.into_iter().find_map(|action| match action {
                 Action::Fail(reason) => Some(reason),
@@ -352,7 +454,10 @@ impl Session<'_> {
         Some(match failed {
             Some(reason) => (false, reason),
             None if matches!(code, 1000 | 1001 | 1005) => (true, reason),
-            None => (false, format!("the platform closed the connection ({code}): {reason}")),
+            None => (
+                false,
+                format!("the platform closed the connection ({code}): {reason}"),
+            ),
         })
     }
 
@@ -373,16 +478,25 @@ enum Read {
 /// None for `Stop`.
 fn event_of(order: ConnectorOrder) -> Option<Event> {
     match order {
-        ConnectorOrder::FunctionResult { call, output, respond } => {
-            Some(Event::FunctionResult { call, output, respond })
-        }
+        ConnectorOrder::FunctionResult {
+            call,
+            output,
+            respond,
+        } => Some(Event::FunctionResult {
+            call,
+            output,
+            respond,
+        }),
         ConnectorOrder::Stop => None,
         ConnectorOrder::Update(json) => Some(Event::Update(json)),
     }
 }
 
 fn close_frame() -> Message {
-    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+    Message::Close(Some(CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    }))
 }
 
 /// Tells the call, and owes it an end: also if the task panics or is dropped.
@@ -408,7 +522,10 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         if self.owed {
-            self.tell(ConnectorEvent::Ended { normal: false, reason: "the session broke off".into() });
+            self.tell(ConnectorEvent::Ended {
+                normal: false,
+                reason: "the session broke off".into(),
+            });
         }
     }
 }

@@ -29,7 +29,9 @@ impl BufferRing {
             .map_err(io::Error::other)?;
         // SAFETY: the layout is not of size zero.
         let memory = unsafe { alloc_zeroed(layout) };
-        let Some(entries) = NonNull::new(memory.cast::<BufRingEntry>()) else { handle_alloc_error(layout) };
+        let Some(entries) = NonNull::new(memory.cast::<BufRingEntry>()) else {
+            handle_alloc_error(layout)
+        };
         let mut this = BufferRing {
             entries,
             layout,
@@ -40,7 +42,12 @@ impl BufferRing {
         };
         // SAFETY: page-aligned memory for `count` entries, freed only after the ring is closed.
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, BufferRing::GROUP, 0)?;
+            ring.submitter().register_buf_ring_with_flags(
+                entries.as_ptr() as u64,
+                count,
+                BufferRing::GROUP,
+                0,
+            )?;
         }
         for buffer in 0..count {
             this.give_back(buffer);

@@ -217,9 +217,9 @@ mod tests {
         }
         assert_eq!(buffer.len(), MAX_PACKETS);
         // And comes back to its depth by dropping one packet a frame.
-        for _ in 0..MAX_PACKETS {
+        for seq in 1000..1000 + MAX_PACKETS as u64 {
             buffer.pop();
-            push(&mut buffer, 1000 + buffer.len() as u64);
+            push(&mut buffer, seq);
         }
         assert!(buffer.len() <= buffer.target + SLACK + 1);
     }

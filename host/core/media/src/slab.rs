@@ -54,10 +54,6 @@ impl<T> Slab<T> {
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 impl<T> Default for Slab<T> {

@@ -65,7 +65,7 @@ pub struct RtpConfig {
     /// Address that SDP tells; default `address`, or where that is unspecified, the
     /// advertised SIP address or that of the default route.
     pub advertise: IpAddr,
-    /// Media threads; default one for each core.
+    /// Media threads; default 0: one for each core, at most two.
     pub threads: u16,
 }
 

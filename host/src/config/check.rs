@@ -144,10 +144,7 @@ fn rtp(
         advertise: file
             .advertise
             .unwrap_or_else(|| advertised(address, sip.advertise.as_ref())),
-        threads: match file.threads {
-            Some(_) => within(source, file.threads, 1, 1..=256)?,
-            None => std::thread::available_parallelism().map_or(1, |n| n.get().min(256) as u16),
-        },
+        threads: within(source, file.threads, 0, 0..=256)?,
     })
 }
 

@@ -228,7 +228,7 @@ impl MediaFormat {
 /// A connector session as the host drives it, from settings to actions.
 pub(crate) enum Running<T> {
     Configured {
-        call: CallInfo,
+        call: Box<CallInfo>,
         settings: String,
     },
     Connected(T),
@@ -238,14 +238,17 @@ pub(crate) enum Running<T> {
 
 impl<T: Connector> Running<T> {
     pub(crate) fn new(call: CallInfo, settings: String) -> Running<T> {
-        Running::Configured { call, settings }
+        Running::Configured {
+            call: Box::new(call),
+            settings,
+        }
     }
 
     pub(crate) fn connect(&mut self) -> Result<Connection, Failure> {
         match std::mem::replace(self, Running::Over) {
             Running::Configured { call, settings } => {
                 let settings = crate::config::parse(&settings)?;
-                let (session, connection) = T::connect(call, settings)?;
+                let (session, connection) = T::connect(*call, settings)?;
                 *self = Running::Connected(session);
                 Ok(connection)
             }

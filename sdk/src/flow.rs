@@ -256,3 +256,6 @@ impl<T: Flow> GuestSession for Session<T> {
         self.0.borrow_mut().on_event(event)
     }
 }
+
+#[cfg(test)]
+mod tests;

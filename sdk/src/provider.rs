@@ -33,7 +33,6 @@ pub trait Provider {
     }
 }
 
-#[expect(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Shaped {
     /// Keeps everything as it is.
     fn default() -> Shaped {

@@ -188,7 +188,7 @@ impl Settings {
     /// Takes in JSON of the flow: any settings, and `say`. The session gets only what the
     /// update names: a voice, for one, cannot be set again once it has spoken.
     pub(crate) fn update(&mut self, json: &str) -> Result<Update, String> {
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         struct Changes {
             say: Option<String>,
@@ -200,21 +200,6 @@ impl Settings {
             turn_detection: Option<Value>,
             max_output_tokens: Option<Value>,
             session: Option<Map<String, Value>>,
-        }
-        impl Default for Changes {
-            fn default() -> Changes {
-                Changes {
-                    say: None,
-                    instructions: None,
-                    voice: None,
-                    speed: None,
-                    tools: None,
-                    tool_choice: None,
-                    turn_detection: None,
-                    max_output_tokens: None,
-                    session: None,
-                }
-            }
         }
         let changes: Changes = serde_json::from_str(json).map_err(|error| error.to_string())?;
         if let Some(turn_detection) = &changes.turn_detection {

@@ -18,9 +18,12 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(crate) struct Session {
     shared: Shared,
     /// gone when it returned
-    run: Option<Pin<Box<dyn Future<Output = Result<(), Exit>>>>>,
+    run: Option<Run>,
     woken: Arc<Woken>,
 }
+
+/// What `async fn run` gives.
+type Run = Pin<Box<dyn Future<Output = Result<(), Exit>>>>;
 
 impl Session {
     pub(crate) fn new<F: Flow>(info: CallInfo) -> Session {

@@ -1,6 +1,8 @@
 //! What the core alone takes for one packet, in ns: `cargo run --release -p media --example
 //! relay_cost [calls]`. Sockets and the kernel come on top.
 
+#![expect(clippy::disallowed_methods, reason = "someone has to say when it is")]
+
 use media::engine::{Config, Engine, Handled};
 use media::packet::{Header, RtpTime, SeqNo, Ssrc, write_rtp};
 use media::sdp::{Agreed, Codec, Direction, Negotiated};
@@ -46,7 +48,7 @@ fn relayed(calls: u16, a: u8, b: u8) -> f64 {
         engine.handle_command(now, SessionKey(u128::from(call)), bridge);
     }
     let mut spent = [Duration::ZERO; 2];
-    for run in 0..2 {
+    for (run, spent) in spent.iter_mut().enumerate() {
         for round in 0..ROUNDS {
             now += Duration::from_millis(20);
             let began = Instant::now();
@@ -71,7 +73,7 @@ fn relayed(calls: u16, a: u8, b: u8) -> f64 {
                     Handled::Forward { len: 172, .. }
                 ));
             }
-            spent[run] += began.elapsed();
+            *spent += began.elapsed();
         }
     }
     let packets = f64::from(ROUNDS) * f64::from(calls);

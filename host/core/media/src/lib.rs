@@ -17,6 +17,11 @@
 //! - [`command`]: what a call may order, and what it is told.
 //! - [`wav`]: prompt files into samples.
 
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "someone has to say when it is")
+)]
+
 mod bridge;
 pub mod codec;
 pub mod command;

@@ -197,7 +197,7 @@ impl Terminal {
         connector.hear(negotiated, frame);
         connector.ingress.push(&connector.heard[..frame]);
         connector.heard.drain(..frame);
-        while let Some(audio) = connector.ingress.next() {
+        while let Some(audio) = connector.ingress.next_piece() {
             let event = ConnectorEvent::Audio(audio);
             events.push(
                 session,

@@ -1,5 +1,7 @@
 //! STYLE: no allocation per packet. A counting allocator watches the relay.
 
+#![expect(clippy::disallowed_methods, reason = "someone has to say when it is")]
+
 use media::engine::{Config, Engine, Handled};
 use media::packet::{Header, RtpTime, SeqNo, Ssrc, write_rtp};
 use media::sdp::{Agreed, Codec, Direction, Negotiated};

@@ -330,9 +330,7 @@ fn hostile_descriptions_are_errors_or_refusals_and_never_more() {
     }
     let accepted = [
         format!("{HEAD}m=audio 4000 RTP/AVP 0\r\n"),
-        format!(
-            "v=0\no=- 1 1 IN IP4 198.51.100.1\ns=-\nt=0 0\nm=audio 4000 RTP/AVP 8\nc=IN IP4 198.51.100.1\n"
-        ),
+        "v=0\no=- 1 1 IN IP4 198.51.100.1\ns=-\nt=0 0\nm=audio 4000 RTP/AVP 8\nc=IN IP4 198.51.100.1\n".to_owned(),
         with("a=rtpmap:0 PCMU/0"),
         with("a=rtpmap:96 opus/18446744073709551616"),
         with("a=rtpmap:0"),

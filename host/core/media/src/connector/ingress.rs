@@ -36,7 +36,7 @@ impl Ingress {
     }
 
     /// The next piece that is whole.
-    pub fn next(&mut self) -> Option<Bytes> {
+    pub fn next_piece(&mut self) -> Option<Bytes> {
         if self.ready.len() < self.frame {
             return None;
         }
@@ -73,7 +73,7 @@ mod tests {
             let mut pieces = 0;
             for _ in 0..50 {
                 ingress.push(&[1000; 160]);
-                while let Some(piece) = ingress.next() {
+                while let Some(piece) = ingress.next_piece() {
                     assert_eq!(piece.len(), bytes);
                     pieces += 1;
                 }

@@ -136,8 +136,7 @@ impl Current {
         !self.reported
             && self.ssrc == ssrc
             && self.digit == digit
-            && gap >= 0xf000
-            && gap <= 0x1_0000
+            && (0xf000..=0x1_0000).contains(&gap)
     }
 }
 

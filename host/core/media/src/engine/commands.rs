@@ -153,7 +153,7 @@ impl Engine {
         port: u16,
     ) {
         // RTP has the even port of a pair (RFC 3550 §11).
-        if port % 2 != 0
+        if !port.is_multiple_of(2)
             || port == 0
             || self.slot_of_port(port).is_some()
             || self.slot(session, key).is_some()

@@ -148,7 +148,7 @@ mod tests {
             prop_assert_eq!(ours.header().seq, SeqNo(seq));
             prop_assert_eq!(ours.payload(), &packet.payload[..]);
             ours.rewrite(header());
-            let mut changed = packet.clone();
+            let mut changed = packet;
             changed.header.marker = true;
             changed.header.payload_type = 101;
             changed.header.sequence_number = 65_535;

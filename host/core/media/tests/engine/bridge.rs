@@ -7,12 +7,12 @@ use media::{MediaPlane, Prompt};
 fn packets_go_both_ways_with_one_continuous_stream_each() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
     for i in 0..200u8 {
-        let out = world.from_a(&[i; 160]).unwrap();
+        let out = world.a_sends(&[i; 160]).unwrap();
         assert_eq!(
             (out.port, out.to, out.payload()),
             (B_PORT, world.b.address, &[i; 160][..])
         );
-        let back = world.from_b(&[!i; 160]).unwrap();
+        let back = world.b_sends(&[!i; 160]).unwrap();
         assert_eq!(
             (back.port, back.to, back.payload()),
             (A_PORT, world.a.address, &[!i; 160][..])
@@ -49,7 +49,7 @@ fn packets_go_both_ways_with_one_continuous_stream_each() {
 #[test]
 fn loss_and_reordering_reach_the_other_side_as_they_are_and_duplicates_do_not() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    let first = world.from_a(&[0; 160]).unwrap().header().seq;
+    let first = world.a_sends(&[0; 160]).unwrap().header().seq;
     let packets: Vec<Vec<u8>> = (0..6).map(|i| world.a.packet(&[i; 160])).collect();
     let (port, from) = (world.a.port, world.a.address);
     for i in [0usize, 0, 2, 1, 5, 5] {
@@ -77,7 +77,7 @@ fn loss_and_reordering_reach_the_other_side_as_they_are_and_duplicates_do_not() 
 fn mu_law_becomes_a_law_sample_by_sample() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcma()));
     let all: Vec<u8> = (0..=255).collect();
-    let out = world.from_a(&all).unwrap();
+    let out = world.a_sends(&all).unwrap();
     assert_eq!(out.header().payload_type, 8);
     assert_eq!(out.bytes.len(), 12 + 256);
     for (mu, a) in all.iter().zip(out.payload()) {
@@ -88,7 +88,7 @@ fn mu_law_becomes_a_law_sample_by_sample() {
             "{mu:#x}: {before} became {after}"
         );
     }
-    let back = world.from_b(&all).unwrap();
+    let back = world.b_sends(&all).unwrap();
     assert_eq!(back.header().payload_type, 0);
     for (a, mu) in all.iter().zip(back.payload()) {
         let (before, after) = (expand_a(*a), expand_mu(*mu));
@@ -118,9 +118,9 @@ fn each_leg_has_its_own_payload_numbers() {
     );
     b.event = None;
     let mut world = World::bridged(a, b);
-    assert_eq!(world.from_a(b"opaque").unwrap().header().payload_type, 111);
+    assert_eq!(world.a_sends(b"opaque").unwrap().header().payload_type, 111);
     assert_eq!(
-        world.from_b(b"opaque too").unwrap().header().payload_type,
+        world.b_sends(b"opaque too").unwrap().header().payload_type,
         96
     );
     assert_eq!(world.engine.plane(CALL, A), Some(MediaPlane::Relay));
@@ -129,9 +129,9 @@ fn each_leg_has_its_own_payload_numbers() {
 #[test]
 fn a_payload_number_that_was_not_agreed_goes_nowhere() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    world.from_a(&[0; 160]).unwrap();
+    world.a_sends(&[0; 160]).unwrap();
     world.a.payload_type = 127;
-    assert!(world.from_a(&[0; 160]).is_none());
+    assert!(world.a_sends(&[0; 160]).is_none());
     assert_eq!(world.engine.stats(CALL, A).unwrap().dropped_malformed, 1);
 }
 
@@ -141,23 +141,23 @@ fn codecs_with_nothing_in_common_are_dropped_not_garbled() {
         agreed(A, pcmu()),
         agreed(B, Codec::from_static(18).unwrap()),
     );
-    assert!(world.from_a(&[0; 160]).is_none());
+    assert!(world.a_sends(&[0; 160]).is_none());
 }
 
 #[test]
 fn hold_stops_what_it_must_and_resume_goes_on_in_the_same_stream() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    let before = world.from_a(&[1; 160]).unwrap().header();
+    let before = world.a_sends(&[1; 160]).unwrap().header();
     // B puts us on hold: it sends, we may not.
     let mut held = agreed(B, pcmu());
     held.direction = Direction::RecvOnly;
     world.negotiate(B, held);
     world.wait(20);
-    assert!(world.from_a(&[2; 160]).is_none());
-    assert!(world.from_b(&[3; 160]).is_some());
+    assert!(world.a_sends(&[2; 160]).is_none());
+    assert!(world.b_sends(&[3; 160]).is_some());
     world.wait(1000);
     world.negotiate(B, agreed(B, pcmu()));
-    let after = world.from_a(&[4; 160]).unwrap().header();
+    let after = world.a_sends(&[4; 160]).unwrap().header();
     assert_eq!(after.ssrc, before.ssrc);
     assert!(after.seq.distance(before.seq) > 0 && after.time.distance(before.time) > 0);
 }
@@ -165,9 +165,12 @@ fn hold_stops_what_it_must_and_resume_goes_on_in_the_same_stream() {
 #[test]
 fn a_renegotiated_codec_changes_the_bridge() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    assert_eq!(world.from_a(&[0xff; 160]).unwrap().header().payload_type, 0);
+    assert_eq!(
+        world.a_sends(&[0xff; 160]).unwrap().header().payload_type,
+        0
+    );
     world.negotiate(B, agreed(B, pcma()));
-    let out = world.from_a(&[0xff; 160]).unwrap();
+    let out = world.a_sends(&[0xff; 160]).unwrap();
     assert_eq!((out.header().payload_type, out.payload()[0]), (8, 0xd5));
 }
 
@@ -181,16 +184,16 @@ fn the_peer_may_choose_among_the_agreed_codecs_in_each_packet() {
     });
     let mut world = World::bridged(agreed(A, pcmu()), b);
     // B lists PCMA first, but A's PCMU needs no transcoding.
-    assert_eq!(world.from_a(&[7; 160]).unwrap().payload(), [7; 160]);
-    assert_ne!(world.from_b(&[7; 160]).unwrap().payload(), [7; 160]);
+    assert_eq!(world.a_sends(&[7; 160]).unwrap().payload(), [7; 160]);
+    assert_ne!(world.b_sends(&[7; 160]).unwrap().payload(), [7; 160]);
     world.b.payload_type = 0;
-    assert_eq!(world.from_b(&[7; 160]).unwrap().payload(), [7; 160]);
+    assert_eq!(world.b_sends(&[7; 160]).unwrap().payload(), [7; 160]);
 }
 
 #[test]
 fn nothing_goes_through_after_the_leg_is_closed() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    world.from_a(&[1; 160]).unwrap();
+    world.a_sends(&[1; 160]).unwrap();
     world.command(Command::Play {
         leg: B,
         id: 1,
@@ -199,8 +202,8 @@ fn nothing_goes_through_after_the_leg_is_closed() {
         repeat: 1,
     });
     world.command(Command::Close { leg: B });
-    assert!(world.from_a(&[1; 160]).is_none());
-    assert!(world.from_b(&[1; 160]).is_none());
+    assert!(world.a_sends(&[1; 160]).is_none());
+    assert!(world.b_sends(&[1; 160]).is_none());
     assert_eq!(world.engine.counters().dropped_no_leg, 1);
     world.command(Command::Close { leg: A });
     let sent = world.sent.len();
@@ -212,7 +215,7 @@ fn nothing_goes_through_after_the_leg_is_closed() {
 
 fn expand_mu(code: u8) -> i32 {
     let code = !code;
-    let magnitude = ((i32::from(code & 15) << 3) + 132 << (code >> 4 & 7)) - 132;
+    let magnitude = (((i32::from(code & 15) << 3) + 132) << ((code >> 4) & 7)) - 132;
     if code & 0x80 != 0 {
         -magnitude
     } else {
@@ -227,7 +230,7 @@ fn expand_a(code: u8) -> i32 {
     let magnitude = if segment == 0 {
         mantissa + 8
     } else {
-        mantissa + 264 << (segment - 1)
+        (mantissa + 264) << (segment - 1)
     };
     if code & 0x80 != 0 {
         magnitude
@@ -246,7 +249,7 @@ fn step_mu(sample: i32) -> i32 {
     if sample.abs() > 32_124 {
         return 2 * (32_256 - 32_124);
     }
-    let segment = (sample.abs() + 132 >> 8).max(0);
+    let segment = (sample.abs() + 132) >> 8;
     if segment == 0 {
         8 + 2
     } else {

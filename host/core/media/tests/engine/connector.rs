@@ -15,7 +15,7 @@ const PCMU: Format = Format {
 fn the_caller_is_heard_in_pieces_of_the_format_that_was_asked_for() {
     let mut world = attached(PCM24, PCM24, 40);
     for _ in 0..50 {
-        world.from_a(&[0x80; 160]); // full scale
+        world.a_sends(&[0x80; 160]); // full scale
         world.wait(20);
     }
     let audio = audio(&world);
@@ -104,7 +104,7 @@ fn barge_in_clears_and_tells_what_was_heard_of_which_utterance() {
 #[test]
 fn digits_reach_the_session_and_the_call() {
     let mut world = attached(PCMU, PCMU, 20);
-    world.from_a(&[0xff; 160]);
+    world.a_sends(&[0xff; 160]);
     let bytes = world.a.raw(
         101,
         world.a.seq.wrapping_add(1),
@@ -133,7 +133,7 @@ fn digits_reach_the_session_and_the_call() {
 #[test]
 fn a_connector_takes_the_place_of_the_bridge_and_gives_it_back() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    assert!(world.from_a(&[1; 160]).is_some());
+    assert!(world.a_sends(&[1; 160]).is_some());
     world.command(Command::Attach {
         leg: A,
         id: 5,
@@ -141,15 +141,15 @@ fn a_connector_takes_the_place_of_the_bridge_and_gives_it_back() {
         output: PCMU,
         frame_ms: 20,
     });
-    assert!(world.from_a(&[1; 160]).is_none());
-    assert!(world.from_b(&[1; 160]).is_none());
+    assert!(world.a_sends(&[1; 160]).is_none());
+    assert!(world.b_sends(&[1; 160]).is_none());
     world.wait(100);
     // A session that is over may still say something.
     connector_with(&mut world, 4, ConnectorCommand::Clear);
     assert_eq!(cleared(&world), []);
     world.command(Command::Detach { leg: A, id: 5 });
-    assert!(world.from_a(&[1; 160]).is_some());
-    assert!(world.from_b(&[1; 160]).is_some());
+    assert!(world.a_sends(&[1; 160]).is_some());
+    assert!(world.b_sends(&[1; 160]).is_some());
 }
 
 fn attached(input: Format, output: Format, frame_ms: u32) -> World {

@@ -8,7 +8,7 @@ fn a_digit_is_relayed_with_the_other_legs_number_and_told_once() {
     let event = b.event.as_mut().unwrap();
     (event.send_payload, event.receive_payload) = (96, 96);
     let mut world = World::bridged(agreed(A, pcmu()), b);
-    let audio = world.from_a(&[1; 160]).unwrap().header();
+    let audio = world.a_sends(&[1; 160]).unwrap().header();
     let out = press(&mut world, 5, 5);
     assert_eq!(out.len(), 7);
     assert!(
@@ -25,7 +25,7 @@ fn a_digit_is_relayed_with_the_other_legs_number_and_told_once() {
 #[test]
 fn a_digit_without_its_ends_is_told_after_a_while() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    world.from_a(&[1; 160]);
+    world.a_sends(&[1; 160]);
     for duration in [160, 320] {
         send_event(&mut world, 9, false, duration, false);
         world.wait(20);
@@ -41,7 +41,7 @@ fn a_digit_without_its_ends_is_told_after_a_while() {
 #[test]
 fn digits_are_sent_as_events_while_the_bridge_waits() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    let before = world.from_a(&[1; 160]).unwrap().header();
+    let before = world.a_sends(&[1; 160]).unwrap().header();
     world.sent.clear();
     world.command(Command::SendDigits {
         leg: B,
@@ -53,7 +53,7 @@ fn digits_are_sent_as_events_while_the_bridge_waits() {
     );
     for _ in 0..50 {
         world.wait(20);
-        world.from_a(&[1; 160]);
+        world.a_sends(&[1; 160]);
     }
     let heard = world.heard_by(&world.b);
     let events: Vec<_> = heard
@@ -103,7 +103,7 @@ fn a_peer_without_events_hears_tones() {
 #[test]
 fn what_is_no_digit_is_passed_on_and_not_told() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    world.from_a(&[1; 160]);
+    world.a_sends(&[1; 160]);
     assert!(send_event(&mut world, 255, true, 160, true).is_some());
     world.wait(1000);
     assert_eq!(digits(&world), []);

@@ -14,8 +14,8 @@ fn an_attacker_who_sends_first_gets_nothing_and_is_not_heard() {
             .raw(0, seq, u32::from(seq) * 160, false, &[0x66; 160]);
         assert!(world.deliver(A_PORT, evil, &bytes).is_none());
     }
-    assert!(world.from_a(&[1; 160]).is_some());
-    let answer = world.from_b(&[2; 160]).unwrap();
+    assert!(world.a_sends(&[1; 160]).is_some());
+    let answer = world.b_sends(&[2; 160]).unwrap();
     assert_eq!(answer.to, world.a.address);
     assert!(world.sent.iter().all(|s| s.to != evil));
     let stats = world.engine.stats(CALL, A).unwrap();
@@ -28,7 +28,7 @@ fn an_injector_in_a_running_call_is_not_heard_even_with_the_same_ssrc() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
     let evil: SocketAddr = "192.0.2.66:4000".parse().unwrap();
     for i in 0..50 {
-        assert!(world.from_a(&[i; 160]).is_some());
+        assert!(world.a_sends(&[i; 160]).is_some());
         let bytes = world.a.raw(
             0,
             world.a.seq.wrapping_add(1),
@@ -49,9 +49,9 @@ fn a_phone_behind_a_nat_is_answered_where_it_sends_from() {
     let a = a.with_signalling_source("198.51.100.1".parse().unwrap());
     let mut world = World::bridged(a, agreed(B, pcmu()));
     world.a.address = "198.51.100.1:61234".parse().unwrap();
-    assert!(world.from_a(&[1; 160]).is_none()); // probation
-    assert!(world.from_a(&[1; 160]).is_some());
-    assert_eq!(world.from_b(&[1; 160]).unwrap().to, world.a.address);
+    assert!(world.a_sends(&[1; 160]).is_none()); // probation
+    assert!(world.a_sends(&[1; 160]).is_some());
+    assert_eq!(world.b_sends(&[1; 160]).unwrap().to, world.a.address);
     assert!(world.events.contains(&Event::Latched {
         leg: A,
         source: world.a.address
@@ -86,7 +86,7 @@ fn malformed_packets_are_counted_and_the_good_stream_goes_on() {
         Vec::new(),
     ];
     for i in 0..20 {
-        assert!(world.from_a(&[i; 160]).is_some());
+        assert!(world.a_sends(&[i; 160]).is_some());
     }
     for packet in &hostile {
         for _ in 0..3 {
@@ -94,7 +94,7 @@ fn malformed_packets_are_counted_and_the_good_stream_goes_on() {
                 world.deliver(A_PORT, world.a.address, packet).is_none(),
                 "{packet:x?}"
             );
-            assert!(world.from_a(&[1; 160]).is_some());
+            assert!(world.a_sends(&[1; 160]).is_some());
         }
     }
     let stats = world.engine.stats(CALL, A).unwrap();

@@ -34,7 +34,7 @@ fn a_prompt_reaches_the_phone_sample_by_sample_at_its_pace() {
 #[test]
 fn a_digit_interrupts_at_its_first_packet_and_what_was_heard_is_told() {
     let mut world = World::one_leg(agreed(A, pcmu()));
-    world.from_a(&[0xff; 160]);
+    world.a_sends(&[0xff; 160]);
     play(
         &mut world,
         1,
@@ -66,14 +66,14 @@ fn a_digit_interrupts_at_its_first_packet_and_what_was_heard_is_told() {
 fn a_prompt_takes_the_place_of_the_bridge_and_gives_it_back() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
     for _ in 0..5 {
-        world.from_b(&[0x11; 160]).unwrap();
+        world.b_sends(&[0x11; 160]).unwrap();
         world.wait(20);
     }
     play(&mut world, 1, vec![Prompt::Tone("beep".into())], false, 1);
     for _ in 0..20 {
         world.wait(20);
-        world.from_b(&[0x11; 160]);
-        assert!(world.from_a(&[0x22; 160]).is_some()); // the other direction is not disturbed
+        world.b_sends(&[0x11; 160]);
+        assert!(world.a_sends(&[0x22; 160]).is_some()); // the other direction is not disturbed
     }
     let heard = world.heard_by(&world.a);
     let bridged: Vec<bool> = heard.iter().map(|s| s.payload() == [0x11; 160]).collect();

@@ -9,9 +9,9 @@ fn each_leg_reports_every_five_seconds_what_it_sent_and_received() {
         if i % 10 == 4 {
             world.a.packet(&[]); // lost on the way
         } else {
-            world.from_a(&[0; 160]);
+            world.a_sends(&[0; 160]);
         }
-        world.from_b(&[0; 160]);
+        world.b_sends(&[0; 160]);
         world.wait(20);
     }
     let to_a: Vec<Report> = rtcp(&world, "198.51.100.1:4001");
@@ -34,7 +34,7 @@ fn each_leg_reports_every_five_seconds_what_it_sent_and_received() {
 #[test]
 fn the_round_trip_comes_from_the_peers_receiver_reports() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
-    world.from_b(&[0; 160]);
+    world.b_sends(&[0; 160]);
     world.wait(5000);
     let ours = rtcp(&world, "198.51.100.1:4001").pop().unwrap();
     let sent = world
@@ -97,7 +97,7 @@ fn the_round_trip_comes_from_the_peers_receiver_reports() {
 fn silence_is_told_once_until_something_comes_again() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
     for _ in 0..50 {
-        world.from_b(&[0; 160]);
+        world.b_sends(&[0; 160]);
         world.wait(20);
     }
     world.wait(60_000);
@@ -109,7 +109,7 @@ fn silence_is_told_once_until_something_comes_again() {
             .count()
     };
     assert_eq!((told(&world, A), told(&world, B)), (1, 1));
-    world.from_b(&[0; 160]);
+    world.b_sends(&[0; 160]);
     world.wait(60_000);
     assert_eq!((told(&world, A), told(&world, B)), (1, 2));
 }
@@ -118,7 +118,7 @@ fn silence_is_told_once_until_something_comes_again() {
 fn the_last_statistics_come_with_the_close() {
     let mut world = World::bridged(agreed(A, pcmu()), agreed(B, pcmu()));
     for _ in 0..10 {
-        world.from_a(&[0; 160]);
+        world.a_sends(&[0; 160]);
         world.wait(20);
     }
     world.command(Command::Close { leg: A });

@@ -141,12 +141,12 @@ impl World {
         forwarded
     }
 
-    pub fn from_a(&mut self, payload: &[u8]) -> Option<Sent> {
+    pub fn a_sends(&mut self, payload: &[u8]) -> Option<Sent> {
         let bytes = self.a.packet(payload);
         self.deliver(self.a.port, self.a.address, &bytes)
     }
 
-    pub fn from_b(&mut self, payload: &[u8]) -> Option<Sent> {
+    pub fn b_sends(&mut self, payload: &[u8]) -> Option<Sent> {
         let bytes = self.b.packet(payload);
         self.deliver(self.b.port, self.b.address, &bytes)
     }

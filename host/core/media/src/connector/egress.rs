@@ -1,6 +1,7 @@
 //! Audio from a connector to the phone: a bounded queue of utterances that is emptied in
 //! frames, and an exact account of what of each was really played.
 
+use super::rate_of;
 use crate::codec::{AudioCodec, RATE};
 use crate::command::{Encoding, Format};
 use crate::resample::{Resampler, UnsupportedRate};
@@ -44,11 +45,7 @@ const MAX_MARKS: usize = 4096;
 
 impl Egress {
     pub fn new(format: Format) -> Result<Egress, UnsupportedRate> {
-        let rate = match format.encoding {
-            Encoding::PcmS16le => format.rate,
-            // G.711 has no other.
-            Encoding::Pcma | Encoding::Pcmu => RATE,
-        };
+        let rate = rate_of(format)?;
         Ok(Egress {
             encoding: format.encoding,
             rate,

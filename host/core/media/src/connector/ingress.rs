@@ -1,5 +1,6 @@
 //! Audio from the phone to a connector: pieces of the length and format that it wants.
 
+use super::rate_of;
 use crate::codec::{AudioCodec, RATE};
 use crate::command::{Encoding, Format};
 use crate::resample::{Resampler, UnsupportedRate};
@@ -17,14 +18,12 @@ pub struct Ingress {
 impl Ingress {
     /// `frame_ms`: 20 to 200.
     pub fn new(format: Format, frame_ms: u32) -> Result<Ingress, UnsupportedRate> {
-        let rate = match format.encoding {
-            Encoding::PcmS16le => format.rate,
-            Encoding::Pcma | Encoding::Pcmu => RATE,
-        };
+        let rate = rate_of(format)?;
         let frame = (rate * frame_ms.clamp(20, 200) / 1000) as usize;
+        let resampler = Resampler::new(RATE, rate)?;
         Ok(Ingress {
             encoding: format.encoding,
-            resampler: Resampler::new(RATE, rate)?,
+            resampler,
             frame,
             ready: Vec::new(),
         })

@@ -348,7 +348,12 @@ const DEFAULT_PTIME: u8 = 20;
 impl Refused {
     fn of(media: &MediaDescription) -> Refused {
         // RFC 3264 §6: the formats of a refused stream mean nothing, but there must be one.
-        let formats = media.formats.split_ascii_whitespace().next().unwrap_or("0");
+        let formats = media
+            .formats
+            .split_ascii_whitespace()
+            .next()
+            .filter(|f| f.len() <= 64)
+            .unwrap_or("0");
         Refused {
             kind: media.kind.clone(),
             proto: media.proto.clone(),

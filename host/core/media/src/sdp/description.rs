@@ -9,6 +9,8 @@ pub(super) const MAX_BYTES: usize = 65_535;
 pub(super) const MAX_MEDIA: usize = 32;
 /// Payload types of one stream that are looked at.
 const MAX_FORMATS: usize = 64;
+/// Longest media type and transport.
+const MAX_WORD: usize = 64;
 /// Longer parameters are not worth passing on.
 const MAX_FMTP: usize = 512;
 
@@ -98,6 +100,12 @@ impl MediaDescription {
         session: &sdp_types::Session,
         media: &sdp_types::Media,
     ) -> Result<MediaDescription, SdpError> {
+        // Both are repeated in our answers.
+        if media.media.len() > MAX_WORD || media.proto.len() > MAX_WORD {
+            return Err(SdpError::Syntax(
+                "a stream's type or transport is too long".into(),
+            ));
+        }
         let audio = media.media == "audio" && is_rtp(&media.proto);
         let connection = media.connections.first().or(session.connection.as_ref());
         let address = connection.and_then(address_of);
@@ -248,15 +256,14 @@ fn fmtp(value: &str, payload: u8) -> Option<String> {
         .then(|| rest.to_owned())
 }
 
-/// `53020` or `53020 IN IP4 126.16.64.4` (RFC 3605).
+/// `53020` or `53020 IN IP4 126.16.64.4` (RFC 3605). Another address than the stream's is
+/// not believed: our reports would go to someone who never asked for them.
 fn rtcp(value: &str, address: Option<IpAddr>) -> Option<SocketAddr> {
     let mut words = value.split_ascii_whitespace();
     let port = words.next()?.parse::<u16>().ok().filter(|p| *p != 0)?;
-    let ip = match words.nth(2) {
-        Some(text) => text.parse().ok()?,
-        None => address?,
-    };
-    Some(SocketAddr::new(ip, port))
+    let ip = address?;
+    let named = words.nth(2).map_or(Ok(ip), str::parse);
+    (named == Ok(ip)).then(|| SocketAddr::new(ip, port))
 }
 
 /// RFC 8866 §9 token-char.

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "someone has to say when it is")]
 
 mod bridge;
+mod chaos;
 mod connector;
 mod digits;
 mod guard;

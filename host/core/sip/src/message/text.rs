@@ -12,7 +12,9 @@ pub fn find_top_level(text: &str, wanted: u8) -> Option<usize> {
 /// Whether quotes and angle brackets are all closed.
 pub fn is_balanced(text: &str) -> bool {
     let mut scan = Scan::default();
-    text.bytes().for_each(|byte| drop(scan.is_top_level(byte)));
+    for byte in text.bytes() {
+        scan.is_top_level(byte);
+    }
     !scan.quoted && !scan.bracketed
 }
 
@@ -115,6 +117,17 @@ impl<'a> Params<'a> {
                     return Some((name, value));
                 }
             }
+        })
+    }
+
+    /// Each parameter as written, quotes and all.
+    pub fn raw(self) -> impl Iterator<Item = &'a str> {
+        let mut rest = self.text;
+        std::iter::from_fn(move || {
+            rest = rest.strip_prefix(';')?;
+            let (param, next) = rest.split_at(find_unquoted(rest, b';').unwrap_or(rest.len()));
+            rest = next;
+            Some(param.trim())
         })
     }
 

@@ -190,6 +190,20 @@ fn a_port_can_be_used_by_call_after_call() {
 }
 
 #[test]
+fn after_the_end_all_ports_are_free_at_once() {
+    let pairs = (next_port(), next_port());
+    for _ in 0..3 {
+        each_backend(|bench| {
+            for (leg, port) in [(A, pairs.0), (B, pairs.1)] {
+                let peer = bench.leg_on(leg, port);
+                bench.order(play(leg, 1));
+                assert_eq!(peer.receive().payload.len(), 160);
+            }
+        });
+    }
+}
+
+#[test]
 fn a_connector_hears_the_caller_and_is_heard() {
     each_backend(|bench| {
         let leg = bench.leg(A);

@@ -364,10 +364,21 @@ impl PacketIo for Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        // The kernel must have let go of the receive buffers before they are freed.
+        // The kernel must have let go of the receive buffers before they are freed, and of
+        // the sockets before their ports are bound again. Cancelling only marks; the marked
+        // end when this thread next asks for completions.
         let submitter = self.ring.submitter();
-        let _ = submitter.register_sync_cancel(None, types::CancelBuilder::any());
-        let _ = submitter.unregister_buf_ring(BufferRing::GROUP);
+        let _ = submitter.register_sync_cancel(None, types::CancelBuilder::any().all());
+        let now = types::Timespec::new();
+        let args = types::SubmitArgs::new().timespec(&now);
+        loop {
+            // Until nothing more comes: each turn takes what has come before.
+            self.ring.completion().for_each(drop);
+            if self.ring.submitter().submit_with_args(1, &args).is_err() {
+                break;
+            }
+        }
+        let _ = self.ring.submitter().unregister_buf_ring(BufferRing::GROUP);
     }
 }
 

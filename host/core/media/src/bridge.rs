@@ -1,6 +1,6 @@
 //! From one leg to another: one packet in, one packet out, in the same buffer.
 
-use crate::codec::{AudioCodec, MAX_PACKET_SAMPLES};
+use crate::codec::AudioCodec;
 use crate::leg::{Leg, Outlet, Received};
 use crate::packet::{Header, Rtp};
 use smallvec::SmallVec;
@@ -39,9 +39,8 @@ pub fn connect(from: &mut Leg, to: &Leg) {
                 ))
             });
             match (decodes, target) {
-                (Some(from), Some((to, payload_type))) => Outlet::Transcode {
-                    from,
-                    to,
+                (Some(from), Some((to, payload_type))) => Outlet::Translate {
+                    table: from.translation(to),
                     payload_type,
                 },
                 (None, _) | (_, None) => Outlet::Drop,
@@ -76,12 +75,15 @@ pub fn forward(
                 payload_type,
                 clock,
             } => (payload_type, clock, restarted),
-            Outlet::Transcode {
-                from,
-                to,
+            Outlet::Translate {
+                table,
                 payload_type,
             } => {
-                transcode(from, to, packet.payload_mut())?;
+                // Sample by sample in place, without a buffer between packets: no delay.
+                packet
+                    .payload_mut()
+                    .iter_mut()
+                    .for_each(|code| *code = table[usize::from(*code)]);
                 (payload_type, crate::codec::RATE, restarted)
             }
             Outlet::Drop => return None,
@@ -97,16 +99,4 @@ pub fn forward(
     packet.rewrite(header);
     to.sender.count(len, packet.payload().len());
     Some(destination)
-}
-
-/// Through decode and encode, without a buffer between packets: no delay is added.
-fn transcode(from: AudioCodec, to: AudioCodec, payload: &mut [u8]) -> Option<()> {
-    let mut samples = [0; MAX_PACKET_SAMPLES];
-    let count = from.decode(payload, &mut samples);
-    // In place needs the same length, which holds between the codecs of one bit rate.
-    if to.encoded_len(count) != payload.len() {
-        return None;
-    }
-    to.encode(&samples[..count], payload);
-    Some(())
 }

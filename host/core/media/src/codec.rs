@@ -3,6 +3,7 @@
 //! All run at 8000 samples/s. A new codec is a row in [`AudioCodec::of`] and an arm below.
 
 use audio_codec::{Decoder, Encoder};
+use std::sync::LazyLock;
 
 /// Samples of 20 ms at [`RATE`].
 pub const FRAME: usize = 160;
@@ -55,12 +56,35 @@ impl AudioCodec {
         encoded.unwrap_or(0)
     }
 
+    /// Decode and encode in one step. G.711 has no memory from sample to sample, so each
+    /// code of one law becomes the same code of the other every time.
+    pub fn translation(self, to: AudioCodec) -> &'static [u8; 256] {
+        static TO_PCMA: LazyLock<[u8; 256]> =
+            LazyLock::new(|| translate(AudioCodec::Pcmu, AudioCodec::Pcma));
+        static TO_PCMU: LazyLock<[u8; 256]> =
+            LazyLock::new(|| translate(AudioCodec::Pcma, AudioCodec::Pcmu));
+        static SAME: LazyLock<[u8; 256]> = LazyLock::new(|| std::array::from_fn(|code| code as u8));
+        match (self, to) {
+            (AudioCodec::Pcmu, AudioCodec::Pcma) => &TO_PCMA,
+            (AudioCodec::Pcma, AudioCodec::Pcmu) => &TO_PCMU,
+            (AudioCodec::Pcma, AudioCodec::Pcma) | (AudioCodec::Pcmu, AudioCodec::Pcmu) => &SAME,
+        }
+    }
+
     /// Bytes for so many samples.
     pub fn encoded_len(self, samples: usize) -> usize {
         match self {
             AudioCodec::Pcma | AudioCodec::Pcmu => samples,
         }
     }
+}
+
+fn translate(from: AudioCodec, to: AudioCodec) -> [u8; 256] {
+    let codes: [u8; 256] = std::array::from_fn(|code| code as u8);
+    let (mut samples, mut translated) = ([0; 256], [0; 256]);
+    from.decode(&codes, &mut samples);
+    to.encode(&samples, &mut translated);
+    translated
 }
 
 /// ITU-T G.711 table 1, for the 13 bits that A-law looks at, from the most negative up.

@@ -1,6 +1,5 @@
 //! One leg: its port, what was negotiated, the stream in and the stream out.
 
-use crate::codec::AudioCodec;
 use crate::command::{Event, LegKey, LegStats, SessionKey};
 use crate::dtmf::{Digit, EventPayload, Receiver};
 use crate::events::EventQueue;
@@ -61,9 +60,9 @@ const EVENT: u8 = 254;
 pub enum Outlet {
     /// Both know the codec: only the header changes.
     Relay { payload_type: u8, clock: u32 },
-    Transcode {
-        from: AudioCodec,
-        to: AudioCodec,
+    /// Through decode and encode, one code at a time.
+    Translate {
+        table: &'static [u8; 256],
         payload_type: u8,
     },
     /// Nothing in common.

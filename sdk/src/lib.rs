@@ -60,3 +60,8 @@ pub mod prelude {
     pub use crate::router::{Decision, Router};
     pub use crate::types::{CallInfo, DialPlan, Failure, Header, Target};
 }
+
+/// The examples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugin-guide.md")]
+pub struct Guide;

@@ -5,7 +5,7 @@ use crate::pattern::Pattern;
 use crate::template::Captures;
 use gatepost_sdk::types::{CallInfo, Failure};
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +15,11 @@ use std::ops::Deref;
 #[serde(deny_unknown_fields)]
 struct Settings<'a> {
     #[serde(borrow, default)]
-    rule: Vec<Rule<'a>>,
+    rule: Rules<'a>,
 }
+
+#[derive(Default)]
+struct Rules<'a>(Vec<Rule<'a>>);
 
 /// One rule. Which action it has is looked at only when it matches.
 #[derive(Deserialize)]
@@ -76,27 +79,47 @@ enum Side {
 
 pub(crate) fn parse(json: &str) -> Result<Vec<Rule<'_>>, Failure> {
     match serde_json::from_str::<Settings<'_>>(json) {
-        Ok(settings) => Ok(settings.rule),
-        Err(error) => Err(explain(json, error)),
+        Ok(settings) => Ok(settings.rule.0),
+        Err(error) => {
+            let text = error.to_string();
+            // Line and column are those of our JSON, not of the operator's file.
+            Err(Failure::Config(
+                text.split(" at line ")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ))
+        }
     }
 }
 
-/// The same error with the number of the rule, which only a second look can tell.
-fn explain(json: &str, error: serde_json::Error) -> Failure {
-    let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    let rules = value
-        .get("rule")
-        .and_then(|rules| rules.as_array())
-        .cloned()
-        .unwrap_or_default();
-    for (index, rule) in rules.iter().enumerate() {
-        if let Err(error) = serde_json::from_str::<Rule<'_>>(&rule.to_string()) {
-            let text = error.to_string();
-            // Line and column are those of our JSON, not of the operator's file.
-            return in_rule(index, text.split(" at line ").next().unwrap_or(&text));
+impl<'de: 'a, 'a> Deserialize<'de> for Rules<'a> {
+    /// Like that of a list, but an error has the number of its rule.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Rules<'a>, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Vec<Rule<'de>>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of rules")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut rules = Vec::new();
+                loop {
+                    match list.next_element() {
+                        Ok(Some(rule)) => rules.push(rule),
+                        Ok(None) => return Ok(rules),
+                        Err(error) => {
+                            return Err(A::Error::custom(format_args!(
+                                "rule {}: {error}",
+                                rules.len() + 1
+                            )));
+                        }
+                    }
+                }
+            }
         }
+        deserializer.deserialize_seq(Each).map(Rules)
     }
-    Failure::Config(error.to_string())
 }
 
 impl Rule<'_> {

@@ -38,12 +38,21 @@ pub enum Fault {
 
 impl Cause {
     pub fn new(status: u16, fault: Fault, text: impl Into<String>) -> Self {
-        Cause { status, text: text.into(), fault, q850: None, retry_after_s: None }
+        Cause {
+            status,
+            text: text.into(),
+            fault,
+            q850: None,
+            retry_after_s: None,
+        }
     }
 
     /// Somebody hung up.
     pub fn bye(who: &str) -> Self {
-        Cause { q850: Some(16), ..Cause::new(200, Fault::Nobody, format!("{who} hung up")) }
+        Cause {
+            q850: Some(16),
+            ..Cause::new(200, Fault::Nobody, format!("{who} hung up"))
+        }
     }
 
     /// The caller gave up before an answer.
@@ -52,7 +61,10 @@ impl Cause {
     }
 
     pub fn operator(text: impl Into<String>) -> Self {
-        Cause { q850: Some(16), ..Cause::new(200, Fault::Operator, text) }
+        Cause {
+            q850: Some(16),
+            ..Cause::new(200, Fault::Operator, text)
+        }
     }
 
     pub fn with_q850(self, q850: Option<u8>) -> Self {
@@ -60,7 +72,10 @@ impl Cause {
     }
 
     pub fn with_retry_after(self, seconds: Option<u32>) -> Self {
-        Cause { retry_after_s: seconds, ..self }
+        Cause {
+            retry_after_s: seconds,
+            ..self
+        }
     }
 
     /// The value of `Reason` (RFC 3326 §2): in BYE and CANCEL, and in final responses (RFC 6432).
@@ -131,7 +146,9 @@ pub fn q850_in(reason: &str) -> Option<u8> {
     let part = reason.get(start..)?.split(',').next()?;
     part.split(';').find_map(|p| {
         let (name, value) = p.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("cause").then(|| value.trim().parse().ok())?
+        name.trim()
+            .eq_ignore_ascii_case("cause")
+            .then(|| value.trim().parse().ok())?
     })
 }
 
@@ -162,12 +179,18 @@ mod tests {
     #[test]
     fn a_reason_header_cannot_be_broken_by_its_text() {
         let cause = Cause::new(404, Fault::Tenant, "no \"rule\"\r\nX-Evil: 1");
-        assert_eq!(cause.reason(), "SIP;cause=404;text=\"no \\\"rule\\\"  X-Evil: 1\"");
+        assert_eq!(
+            cause.reason(),
+            "SIP;cause=404;text=\"no \\\"rule\\\"  X-Evil: 1\""
+        );
     }
 
     #[test]
     fn a_received_q850_cause_is_read_beside_others() {
-        assert_eq!(q850_in("SIP;cause=486;text=\"x\", Q.850;cause=17;text=\"busy\""), Some(17));
+        assert_eq!(
+            q850_in("SIP;cause=486;text=\"x\", Q.850;cause=17;text=\"busy\""),
+            Some(17)
+        );
         assert_eq!(q850_in("SIP;cause=486"), None);
         assert_eq!(q850_in("Q.850;text=\"none\""), None);
     }

@@ -58,7 +58,11 @@ pub struct Listener {
 impl Config {
     /// Everything at its default, for one UDP and one TCP listener on `local`.
     pub fn on(local: SocketAddr, rtp_ports: RangeInclusive<u16>) -> Self {
-        let listener = |transport| Listener { transport, local, advertise: local.to_string() };
+        let listener = |transport| Listener {
+            transport,
+            local,
+            advertise: local.to_string(),
+        };
         Config {
             listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
             domain: local.to_string(),

@@ -86,15 +86,28 @@ impl Directory {
     pub fn new(mut tenants: Vec<Tenant>, mut trunks: Vec<Trunk>, own_domains: Vec<String>) -> Self {
         tenants.sort_by(|a, b| a.id.cmp(&b.id));
         trunks.sort_by(|a, b| (&a.tenant, &a.id).cmp(&(&b.tenant, &b.id)));
-        Directory { tenants, trunks, own_domains }
+        Directory {
+            tenants,
+            trunks,
+            own_domains,
+        }
     }
 
     /// The source says whose call it is; where several tenants share it, the domain of the
     /// Request-URI decides.
     pub fn admit(&self, source: IpAddr, domain: &str) -> Result<Admitted<'_>, Refused> {
-        let fitting: Vec<Admitted<'_>> =
-            self.tenants.iter().filter_map(|tenant| self.admit_by_source(tenant, source)).collect();
-        let named = |admitted: &&Admitted<'_>| admitted.tenant.domains.iter().any(|d| same_domain(d, domain));
+        let fitting: Vec<Admitted<'_>> = self
+            .tenants
+            .iter()
+            .filter_map(|tenant| self.admit_by_source(tenant, source))
+            .collect();
+        let named = |admitted: &&Admitted<'_>| {
+            admitted
+                .tenant
+                .domains
+                .iter()
+                .any(|d| same_domain(d, domain))
+        };
         match fitting.as_slice() {
             [] => Err(self.refuse_source(source, domain)),
             [only] => Ok(*only),
@@ -110,7 +123,9 @@ impl Directory {
     }
 
     pub fn trunk(&self, tenant: &str, id: &str) -> Option<&Trunk> {
-        self.trunks.iter().find(|t| t.tenant == tenant && t.id == id)
+        self.trunks
+            .iter()
+            .find(|t| t.tenant == tenant && t.id == id)
     }
 
     pub fn tenants(&self) -> &[Tenant] {
@@ -142,7 +157,10 @@ impl Directory {
 
     fn refuse_source(&self, source: IpAddr, domain: &str) -> Refused {
         let why = format!("the source {source} belongs to no trunk and no tenant");
-        let by_domain = self.tenants.iter().find(|t| t.domains.iter().any(|d| same_domain(d, domain)));
+        let by_domain = self
+            .tenants
+            .iter()
+            .find(|t| t.domains.iter().any(|d| same_domain(d, domain)));
         let near_miss = match by_domain {
             Some(tenant) => Some(format!(
                 "the domain {domain} is tenant {}'s, but its sources are {}",
@@ -155,14 +173,23 @@ impl Directory {
                 .flat_map(|tenant| self.sources_of(tenant).map(move |cidr| (tenant, cidr)))
                 .filter_map(|(tenant, cidr)| Some((cidr.common_bits(source)?, tenant, cidr)))
                 .max_by_key(|(bits, ..)| *bits)
-                .map(|(_, tenant, cidr)| format!("the nearest source is {cidr} of tenant {}", tenant.id)),
+                .map(|(_, tenant, cidr)| {
+                    format!("the nearest source is {cidr} of tenant {}", tenant.id)
+                }),
         };
-        Refused { status: 403, why, near_miss }
+        Refused {
+            status: 403,
+            why,
+            near_miss,
+        }
     }
 
     fn sources_of<'a>(&'a self, tenant: &'a Tenant) -> impl Iterator<Item = &'a Cidr> {
         let trunks = self.trunks.iter().filter(|trunk| trunk.tenant == tenant.id);
-        tenant.sources.iter().chain(trunks.flat_map(|trunk| &trunk.sources))
+        tenant
+            .sources
+            .iter()
+            .chain(trunks.flat_map(|trunk| &trunk.sources))
     }
 }
 
@@ -170,7 +197,12 @@ fn refuse_domain(several: &[Admitted<'_>], source: IpAddr, domain: &str) -> Refu
     let tenants: Vec<&str> = several.iter().map(|a| a.tenant.id.as_str()).collect();
     let nearest = several
         .iter()
-        .flat_map(|a| a.tenant.domains.iter().map(move |d| (distance(d, domain), d, a.tenant)))
+        .flat_map(|a| {
+            a.tenant
+                .domains
+                .iter()
+                .map(move |d| (distance(d, domain), d, a.tenant))
+        })
         .min_by_key(|(distance, ..)| *distance);
     Refused {
         status: 404,
@@ -178,22 +210,35 @@ fn refuse_domain(several: &[Admitted<'_>], source: IpAddr, domain: &str) -> Refu
             "the source {source} is shared by tenants {}, and the domain {domain} is of none of them",
             tenants.join(", ")
         ),
-        near_miss: nearest.map(|(_, d, tenant)| format!("the nearest domain is {d} of tenant {}", tenant.id)),
+        near_miss: nearest
+            .map(|(_, d, tenant)| format!("the nearest domain is {d} of tenant {}", tenant.id)),
     }
 }
 
 fn narrowest(sources: &[Cidr], source: IpAddr) -> Option<u8> {
-    sources.iter().filter(|cidr| cidr.contains(source)).map(|cidr| cidr.prefix()).max()
+    sources
+        .iter()
+        .filter(|cidr| cidr.contains(source))
+        .map(|cidr| cidr.prefix())
+        .max()
 }
 
 fn same_domain(a: &str, b: &str) -> bool {
-    let bare = |s: &str| s.trim_end_matches('.').trim_matches(['[', ']']).to_ascii_lowercase();
+    let bare = |s: &str| {
+        s.trim_end_matches('.')
+            .trim_matches(['[', ']'])
+            .to_ascii_lowercase()
+    };
     bare(a) == bare(b)
 }
 
 fn list<'a>(sources: impl Iterator<Item = &'a Cidr>) -> String {
     let sources: Vec<String> = sources.take(8).map(Cidr::to_string).collect();
-    if sources.is_empty() { "none".to_owned() } else { sources.join(", ") }
+    if sources.is_empty() {
+        "none".to_owned()
+    } else {
+        sources.join(", ")
+    }
 }
 
 /// Edits from one text to the other (Levenshtein); both are domains, so short.
@@ -227,11 +272,30 @@ mod tests {
     #[test]
     fn tenants_that_share_a_source_are_told_apart_by_the_domain() {
         let directory = directory();
-        assert_eq!(directory.admit(ip("127.0.0.1"), "BETA.example").unwrap().tenant.id, "beta");
-        assert_eq!(directory.admit(ip("127.0.0.1"), "acme.example").unwrap().tenant.id, "acme");
-        let refused = directory.admit(ip("127.0.0.1"), "acne.example").unwrap_err();
+        assert_eq!(
+            directory
+                .admit(ip("127.0.0.1"), "BETA.example")
+                .unwrap()
+                .tenant
+                .id,
+            "beta"
+        );
+        assert_eq!(
+            directory
+                .admit(ip("127.0.0.1"), "acme.example")
+                .unwrap()
+                .tenant
+                .id,
+            "acme"
+        );
+        let refused = directory
+            .admit(ip("127.0.0.1"), "acne.example")
+            .unwrap_err();
         assert_eq!(refused.status, 404);
-        assert_eq!(refused.near_miss.unwrap(), "the nearest domain is acme.example of tenant acme");
+        assert_eq!(
+            refused.near_miss.unwrap(),
+            "the nearest domain is acme.example of tenant acme"
+        );
     }
 
     #[test]
@@ -239,8 +303,13 @@ mod tests {
         let directory = directory();
         let refused = directory.admit(ip("10.9.9.9"), "x").unwrap_err();
         assert_eq!(refused.status, 403);
-        assert_eq!(refused.near_miss.unwrap(), "the nearest source is 10.1.0.0/16 of tenant acme");
-        let refused = directory.admit(ip("192.0.2.1"), "beta.example").unwrap_err();
+        assert_eq!(
+            refused.near_miss.unwrap(),
+            "the nearest source is 10.1.0.0/16 of tenant acme"
+        );
+        let refused = directory
+            .admit(ip("192.0.2.1"), "beta.example")
+            .unwrap_err();
         assert_eq!(
             refused.near_miss.unwrap(),
             "the domain beta.example is tenant beta's, but its sources are 127.0.0.0/8"

@@ -67,24 +67,44 @@ impl Explanation {
                 self.say(format!("Decision: {decision}."));
                 self.decision = Some(decision);
             }
-            Kind::Dialed { leg, target, trunk, .. } => self.say(match trunk {
-                Some(trunk) => format!("{} was called at {target} through trunk {trunk}.", name(*leg)),
+            Kind::Dialed {
+                leg, target, trunk, ..
+            } => self.say(match trunk {
+                Some(trunk) => format!(
+                    "{} was called at {target} through trunk {trunk}.",
+                    name(*leg)
+                ),
                 None => format!("{} was called at {target}.", name(*leg)),
             }),
             Kind::Ringing { leg, status } => self.say(format!("{} rings ({status}).", name(*leg))),
-            Kind::TargetFailed { leg, why, hunt, .. } => self.say(format!("{} failed: {why}; {hunt}.", name(*leg))),
+            Kind::TargetFailed { leg, why, hunt, .. } => {
+                self.say(format!("{} failed: {why}; {hunt}.", name(*leg)))
+            }
             Kind::Answered { leg: LegId::A } => self.say("The call was answered.".to_owned()),
             Kind::Answered { leg } => self.say(format!("{} answered.", name(*leg))),
-            Kind::FlowAction { action, refused: Some(why) } => {
-                self.say(format!("The flow's action {} was refused: {why}.", action_name(action)));
+            Kind::FlowAction {
+                action,
+                refused: Some(why),
+            } => {
+                self.say(format!(
+                    "The flow's action {} was refused: {why}.",
+                    action_name(action)
+                ));
             }
-            Kind::Truncated { kept } => self.say(format!("The journal was full after {kept} lines.")),
+            Kind::Truncated { kept } => {
+                self.say(format!("The journal was full after {kept} lines."))
+            }
             Kind::Ended(ended) => {
                 let cause = &ended.cause;
                 self.say(if cause.is_normal() {
                     format!("It ended normally: {}.", cause.text)
                 } else {
-                    format!("It ended with {}: {} (fault: {}).", cause.status, cause.text, cause.fault.as_str())
+                    format!(
+                        "It ended with {}: {} (fault: {}).",
+                        cause.status,
+                        cause.text,
+                        cause.fault.as_str()
+                    )
                 });
                 self.status = Some(cause.status);
                 self.cause = Some(cause.clone());
@@ -104,14 +124,20 @@ impl Explanation {
 
     fn read_step(&mut self, step: &Step) {
         let who = match step.digest.get(..12) {
-            Some(digest) => format!("{} (plugin {}, version {digest})", step.decider, step.plugin),
+            Some(digest) => format!(
+                "{} (plugin {}, version {digest})",
+                step.decider, step.plugin
+            ),
             None if step.plugin.is_empty() => step.decider.clone(),
             None => format!("{} (plugin {})", step.decider, step.plugin),
         };
         let did = match &step.outcome {
             Outcome::Decided(decision) => {
                 if !step.plugin.is_empty() {
-                    self.plugin = Some(PluginVersion { name: step.plugin.clone(), digest: step.digest.clone() });
+                    self.plugin = Some(PluginVersion {
+                        name: step.plugin.clone(),
+                        digest: step.digest.clone(),
+                    });
                 }
                 self.rule = rule(decision);
                 match &self.rule {
@@ -123,7 +149,11 @@ impl Explanation {
             Outcome::Next => "had no opinion".to_owned(),
             Outcome::Skipped(why) => format!("was not asked: {why}"),
         };
-        self.say(format!("{} {did}, after {} µs.", capital(&who), step.wall_us));
+        self.say(format!(
+            "{} {did}, after {} µs.",
+            capital(&who),
+            step.wall_us
+        ));
     }
 
     fn say(&mut self, sentence: String) {
@@ -175,19 +205,31 @@ fn rule(decision: &Decision) -> Option<String> {
         Decision::Reject(reject) => return Some(reject.reason.clone()),
         Decision::Redirect(_) => return None,
     };
-    ext.iter().find(|(name, _)| name == "rule").map(|(_, value)| value.clone())
+    ext.iter()
+        .find(|(name, _)| name == "rule")
+        .map(|(_, value)| value.clone())
 }
 
 fn action_name(action: &FlowAction) -> String {
     let text = format!("{action:?}");
-    text.split(['(', ' ', '{']).next().unwrap_or("").to_ascii_lowercase()
+    text.split(['(', ' ', '{'])
+        .next()
+        .unwrap_or("")
+        .to_ascii_lowercase()
 }
 
 fn name(leg: LegId) -> String {
-    if leg == LegId::A { "A".to_owned() } else { format!("B{}", leg.0) }
+    if leg == LegId::A {
+        "A".to_owned()
+    } else {
+        format!("B{}", leg.0)
+    }
 }
 
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|c| c.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
 }

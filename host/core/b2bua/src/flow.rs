@@ -97,18 +97,42 @@ pub struct Transcript {
 #[serde(rename_all = "snake_case")]
 pub enum FlowEvent {
     Answered,
-    ConnectEnded { id: u32, normal: bool, reason: String },
-    Connected { id: u32 },
-    DialAnswered { id: u32 },
-    DialEnded { id: u32 },
-    DialFailed { id: u32, status: u16, reason: String },
-    DialRinging { id: u32 },
+    ConnectEnded {
+        id: u32,
+        normal: bool,
+        reason: String,
+    },
+    Connected {
+        id: u32,
+    },
+    DialAnswered {
+        id: u32,
+    },
+    DialEnded {
+        id: u32,
+    },
+    DialFailed {
+        id: u32,
+        status: u16,
+        reason: String,
+    },
+    DialRinging {
+        id: u32,
+    },
     Digit(char),
     FunctionCall(FunctionCall),
-    Gathered { id: u32, digits: String, end: GatherEnd },
+    Gathered {
+        id: u32,
+        digits: String,
+        end: GatherEnd,
+    },
     /// SIP status or 200 for a BYE
     Hangup(u16),
-    Played { id: u32, end: PlayEnd, played_ms: u32 },
+    Played {
+        id: u32,
+        end: PlayEnd,
+        played_ms: u32,
+    },
     Started,
     Timer(u32),
     Transcript(Transcript),

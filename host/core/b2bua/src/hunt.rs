@@ -15,7 +15,11 @@ use crate::decision::{DialPlan, Strategy, Target};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// A final response that is not a success.
-    Answered { status: u16, phrase: String, q850: Option<u8> },
+    Answered {
+        status: u16,
+        phrase: String,
+        q850: Option<u8>,
+    },
     /// It did not answer the INVITE at all (timer B), or rang for too long.
     Timeout(&'static str),
     /// Nothing could be sent to it, or not even tried, and why.
@@ -31,8 +35,13 @@ pub enum Verdict {
 impl Failure {
     pub fn verdict(&self) -> Verdict {
         match self {
-            Failure::Answered { status: 486 | 487 | 600..=699, .. } => Verdict::Stop,
-            Failure::Answered { .. } | Failure::Timeout(_) | Failure::Unreachable(_) => Verdict::Next,
+            Failure::Answered {
+                status: 486 | 487 | 600..=699,
+                ..
+            } => Verdict::Stop,
+            Failure::Answered { .. } | Failure::Timeout(_) | Failure::Unreachable(_) => {
+                Verdict::Next
+            }
         }
     }
 
@@ -48,9 +57,14 @@ impl Failure {
     /// What the caller is told if this failure is the best of all.
     pub fn cause(&self) -> Cause {
         match self {
-            Failure::Answered { status, phrase, q850 } => {
+            Failure::Answered {
+                status,
+                phrase,
+                q850,
+            } => {
                 let said = format!("the target answered {status} {phrase}");
-                let told = |status| Cause::new(status, Fault::Callee, said.clone()).with_q850(*q850);
+                let told =
+                    |status| Cause::new(status, Fault::Callee, said.clone()).with_q850(*q850);
                 match status {
                     // RFC 3261 §16.7: a challenge is for us, and we had no (right) password.
                     401 | 407 => told(502),
@@ -61,7 +75,11 @@ impl Failure {
                 }
             }
             Failure::Timeout(what) => Cause::new(408, Fault::Callee, *what),
-            Failure::Unreachable(why) => Cause::new(500, Fault::Callee, format!("the target cannot be reached: {why}")),
+            Failure::Unreachable(why) => Cause::new(
+                500,
+                Fault::Callee,
+                format!("the target cannot be reached: {why}"),
+            ),
         }
     }
 
@@ -90,7 +108,13 @@ impl Hunt {
     pub fn new(plan: &DialPlan) -> Self {
         let mut waiting: Vec<Target> = plan.targets.iter().take(MAX_TARGETS).cloned().collect();
         waiting.reverse();
-        Hunt { strategy: plan.strategy, waiting, tried: 0, best: None, stopped: false }
+        Hunt {
+            strategy: plan.strategy,
+            waiting,
+            tried: 0,
+            best: None,
+            stopped: false,
+        }
     }
 
     /// The next targets to call: all of them, or one.
@@ -115,7 +139,11 @@ impl Hunt {
     pub fn failed(&mut self, failure: Failure) -> Verdict {
         let verdict = failure.verdict();
         self.stopped |= verdict == Verdict::Stop;
-        if self.best.as_ref().is_none_or(|best| rank(&failure) <= rank(best)) {
+        if self
+            .best
+            .as_ref()
+            .is_none_or(|best| rank(&failure) <= rank(best))
+        {
             self.best = Some(failure);
         }
         verdict
@@ -136,9 +164,14 @@ fn rank(failure: &Failure) -> u16 {
     match failure {
         Failure::Answered { status, .. } if *status >= 600 => 0,
         // Final for the hunt, so better than any other refusal.
-        Failure::Answered { status: 486 | 487, .. } => 1,
+        Failure::Answered {
+            status: 486 | 487, ..
+        } => 1,
         // A redirection that was not followed and a challenge tell the caller nothing.
-        Failure::Answered { status: 401 | 407 | 300..=399, .. } => 6,
+        Failure::Answered {
+            status: 401 | 407 | 300..=399,
+            ..
+        } => 6,
         Failure::Answered { status, .. } => status / 100,
         Failure::Timeout(_) => 5,
         Failure::Unreachable(_) => 7,
@@ -157,7 +190,9 @@ mod tests {
         for status in [486, 487, 600, 603, 604, 607] {
             assert_eq!(answered(status).verdict(), Verdict::Stop, "{status}");
         }
-        for status in [302, 400, 401, 403, 404, 407, 408, 480, 488, 500, 502, 503, 504] {
+        for status in [
+            302, 400, 401, 403, 404, 407, 408, 480, 488, 500, 502, 503, 504,
+        ] {
             assert_eq!(answered(status).verdict(), Verdict::Next, "{status}");
         }
         assert_eq!(Failure::Timeout("x").verdict(), Verdict::Next);
@@ -213,7 +248,11 @@ mod tests {
     }
 
     fn answered(status: u16) -> Failure {
-        Failure::Answered { status, phrase: "x".into(), q850: None }
+        Failure::Answered {
+            status,
+            phrase: "x".into(),
+            q850: None,
+        }
     }
 
     fn plan(strategy: Strategy, targets: usize) -> DialPlan {
@@ -226,6 +265,11 @@ mod tests {
             timeout_ms: 0,
             ext: Vec::new(),
         };
-        DialPlan { targets: (0..targets).map(target).collect(), strategy, max_duration_s: None, ext: Vec::new() }
+        DialPlan {
+            targets: (0..targets).map(target).collect(),
+            strategy,
+            max_duration_s: None,
+            ext: Vec::new(),
+        }
     }
 }

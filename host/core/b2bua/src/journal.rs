@@ -28,36 +28,106 @@ pub struct CallEvent {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
     /// Whose call it is.
-    Admitted { tenant: String, trunk: Option<String> },
-    Answered { leg: LegId },
+    Admitted {
+        tenant: String,
+        trunk: Option<String>,
+    },
+    Answered {
+        leg: LegId,
+    },
     /// Always first.
-    Arrived { info: Arc<CallInfo> },
+    Arrived {
+        info: Arc<CallInfo>,
+    },
     /// A question went out: `route`, `read`, `shape` or `start_flow`.
-    Asked { ask: u32, question: String, of: String, deadline_ms: u64 },
-    Connector { id: u32, event: ConnectorEvent },
+    Asked {
+        ask: u32,
+        question: String,
+        of: String,
+        deadline_ms: u64,
+    },
+    Connector {
+        id: u32,
+        event: ConnectorEvent,
+    },
     /// What was applied.
-    Decided { decision: Decision },
-    Dialed { leg: LegId, target: String, trunk: Option<String>, to: String },
-    Digit { leg: LegId, digit: char, duration_ms: u32, by: DigitSource },
+    Decided {
+        decision: Decision,
+    },
+    Dialed {
+        leg: LegId,
+        target: String,
+        trunk: Option<String>,
+        to: String,
+    },
+    Digit {
+        leg: LegId,
+        digit: char,
+        duration_ms: u32,
+        by: DigitSource,
+    },
     /// Always last.
     Ended(Box<Ended>),
     /// Nobody answered in time, or all failed, and what happens instead.
-    Fallback { why: String, then: String },
-    FlowAction { action: FlowAction, refused: Option<String> },
-    FlowEvent { event: FlowEvent },
+    Fallback {
+        why: String,
+        then: String,
+    },
+    FlowAction {
+        action: FlowAction,
+        refused: Option<String>,
+    },
+    FlowEvent {
+        event: FlowEvent,
+    },
     /// Offer and answer of a leg came to this.
-    Media { leg: LegId, port: u16, codec: String, remote: Option<String>, direction: String },
-    MediaStats { leg: LegId, stats: Box<media::LegStats> },
-    Note { topic: String, text: String },
+    Media {
+        leg: LegId,
+        port: u16,
+        codec: String,
+        remote: Option<String>,
+        direction: String,
+    },
+    MediaStats {
+        leg: LegId,
+        stats: Box<media::LegStats>,
+    },
+    Note {
+        topic: String,
+        text: String,
+    },
     /// Not admitted.
-    Refused { why: String, near_miss: Option<String> },
-    Ringing { leg: LegId, status: u16 },
-    SipReceived { leg: LegId, path: Path, message: SipText },
-    SipSent { leg: LegId, path: Path, message: SipText },
+    Refused {
+        why: String,
+        near_miss: Option<String>,
+    },
+    Ringing {
+        leg: LegId,
+        status: u16,
+    },
+    SipReceived {
+        leg: LegId,
+        path: Path,
+        message: SipText,
+    },
+    SipSent {
+        leg: LegId,
+        path: Path,
+        message: SipText,
+    },
     /// Somebody was asked; the whole of it, for replay.
-    Step { step: Box<Step> },
-    TargetFailed { leg: LegId, status: u16, why: String, hunt: String },
-    Truncated { kept: u32 },
+    Step {
+        step: Box<Step>,
+    },
+    TargetFailed {
+        leg: LegId,
+        status: u16,
+        why: String,
+        hunt: String,
+    },
+    Truncated {
+        kept: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

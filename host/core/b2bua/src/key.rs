@@ -58,7 +58,9 @@ impl FromStr for CallKey {
         if s.len() != 28 || !s.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(NotACallKey);
         }
-        u128::from_str_radix(s, 16).map(CallKey).map_err(|_| NotACallKey)
+        u128::from_str_radix(s, 16)
+            .map(CallKey)
+            .map_err(|_| NotACallKey)
     }
 }
 

@@ -22,11 +22,19 @@ pub mod journal;
 pub mod key;
 pub mod provider;
 
+mod admission;
 mod b2bua;
+mod call;
 mod config;
+mod gather;
+mod headers;
 mod io;
+mod leg;
+mod leg_media;
+mod messages;
 mod port_pool;
 mod timer_table;
+mod world;
 
 pub use b2bua::B2bua;
 pub use cause::{Cause, Fault};

@@ -16,8 +16,14 @@ impl PortPool {
     /// Even ports whose odd neighbour (RTCP, RFC 3550 §11) is in the range too.
     pub fn new(range: RangeInclusive<u16>) -> Self {
         let (start, end) = (*range.start(), *range.end());
-        let free: VecDeque<u16> = (start..=end).filter(|p| p % 2 == 0 && *p < end && *p > 0).collect();
-        PortPool { size: free.len(), free, bad: 0 }
+        let free: VecDeque<u16> = (start..=end)
+            .filter(|p| p % 2 == 0 && *p < end && *p > 0)
+            .collect();
+        PortPool {
+            size: free.len(),
+            free,
+            bad: 0,
+        }
     }
 
     pub fn take(&mut self) -> Option<u16> {
@@ -25,7 +31,10 @@ impl PortPool {
     }
 
     pub fn give_back(&mut self, port: u16) {
-        debug_assert!(!self.free.contains(&port), "port {port} was given back twice");
+        debug_assert!(
+            !self.free.contains(&port),
+            "port {port} was given back twice"
+        );
         self.free.push_back(port);
     }
 

@@ -27,7 +27,12 @@ impl TimerTable {
     }
 
     pub fn cancel_all(&mut self, call: CallKey) {
-        while let Some((&(_, timer), _)) = self.at.range((call, FIRST)..).next().filter(|((c, _), _)| *c == call) {
+        while let Some((&(_, timer), _)) = self
+            .at
+            .range((call, FIRST)..)
+            .next()
+            .filter(|((c, _), _)| *c == call)
+        {
             self.cancel(call, timer);
         }
     }
@@ -44,14 +49,6 @@ impl TimerTable {
 
     pub fn next(&self) -> Option<(Instant, Timer)> {
         self.due.first().map(|&(at, _, timer)| (at, timer))
-    }
-
-    pub fn is_set(&self, call: CallKey, timer: Timer) -> bool {
-        self.at.contains_key(&(call, timer))
-    }
-
-    pub fn len(&self) -> usize {
-        self.due.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -90,7 +87,10 @@ mod tests {
     }
 
     impl Start for Instant {
-        #[expect(clippy::disallowed_methods, reason = "any instant will do; the test adds to it")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "any instant will do; the test adds to it"
+        )]
         fn from_start() -> Instant {
             Instant::now()
         }

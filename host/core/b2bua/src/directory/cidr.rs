@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn blocks_hold_what_they_say() {
-        let holds = |cidr: &str, ip: &str| cidr.parse::<Cidr>().unwrap().contains(ip.parse().unwrap());
+        let holds =
+            |cidr: &str, ip: &str| cidr.parse::<Cidr>().unwrap().contains(ip.parse().unwrap());
         assert!(holds("10.0.0.0/8", "10.255.0.1"));
         assert!(!holds("10.0.0.0/8", "11.0.0.1"));
         assert!(holds("0.0.0.0/0", "192.0.2.1"));

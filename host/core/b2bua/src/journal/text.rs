@@ -38,13 +38,19 @@ impl SipText {
     }
 
     pub fn first_line(&self) -> String {
-        let end = self.bytes.iter().position(|b| *b == b'\r' || *b == b'\n').unwrap_or(self.bytes.len());
+        let end = self
+            .bytes
+            .iter()
+            .position(|b| *b == b'\r' || *b == b'\n')
+            .unwrap_or(self.bytes.len());
         String::from_utf8_lossy(&self.bytes[..end]).into_owned()
     }
 
     pub fn cseq_method(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.bytes);
-        let line = text.split("\r\n").find(|line| line.len() > 5 && line.as_bytes()[..5].eq_ignore_ascii_case(b"cseq:"))?;
+        let line = text
+            .split("\r\n")
+            .find(|line| line.len() > 5 && line.as_bytes()[..5].eq_ignore_ascii_case(b"cseq:"))?;
         line.split_whitespace().next_back().map(str::to_owned)
     }
 
@@ -63,23 +69,35 @@ impl SipText {
                 continue;
             }
             let name = line.split(':').next().unwrap_or("").trim();
-            hidden = !folded && SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name));
+            hidden = !folded
+                && SECRET
+                    .iter()
+                    .any(|secret| secret.eq_ignore_ascii_case(name));
             if hidden {
                 let _ = write!(out, "{name}: [redacted]\r\n");
             } else {
                 out.push_str(line);
             }
         }
-        if self.hide_digits && is_digits(head) { self.hide_body(body, &mut out) } else { out.push_str(body) }
+        if self.hide_digits && is_digits(head) {
+            self.hide_body(body, &mut out)
+        } else {
+            out.push_str(body)
+        }
         out
     }
 
     fn hide_body(&self, body: &str, out: &mut String) {
         for line in body.split_inclusive('\n') {
             let from = line.find('=').map_or(0, |at| at + 1);
-            let is_signal = from == 0 || line.trim_start().to_ascii_lowercase().starts_with("signal");
+            let is_signal =
+                from == 0 || line.trim_start().to_ascii_lowercase().starts_with("signal");
             for (at, c) in line.char_indices() {
-                out.push(if is_signal && at >= from && !c.is_whitespace() { '*' } else { c });
+                out.push(if is_signal && at >= from && !c.is_whitespace() {
+                    '*'
+                } else {
+                    c
+                });
             }
         }
     }
@@ -90,7 +108,12 @@ fn is_digits(head: &str) -> bool {
     head.to_ascii_lowercase().contains("application/dtmf")
 }
 
-const SECRET: &[&str] = &["Authorization", "Proxy-Authorization", "Authentication-Info", "Proxy-Authentication-Info"];
+const SECRET: &[&str] = &[
+    "Authorization",
+    "Proxy-Authorization",
+    "Authentication-Info",
+    "Proxy-Authentication-Info",
+];
 
 impl Serialize for SipText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -101,7 +124,10 @@ impl Serialize for SipText {
 impl<'de> Deserialize<'de> for SipText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Ok(SipText { bytes: Bytes::from(text), hide_digits: false })
+        Ok(SipText {
+            bytes: Bytes::from(text),
+            hide_digits: false,
+        })
     }
 }
 
@@ -115,7 +141,10 @@ mod tests {
             "INVITE sip:x SIP/2.0\r\nauthorization : Digest username=\"a\",\r\n response=\"beef\"\r\nTo: <sip:x>\r\n\r\nv=0\r\n",
             false,
         );
-        assert_eq!(text, "INVITE sip:x SIP/2.0\r\nauthorization: [redacted]\r\nTo: <sip:x>\r\n\r\nv=0\r\n");
+        assert_eq!(
+            text,
+            "INVITE sip:x SIP/2.0\r\nauthorization: [redacted]\r\nTo: <sip:x>\r\n\r\nv=0\r\n"
+        );
     }
 
     #[test]

@@ -120,3 +120,33 @@ fn read_toml(path: &Path) -> Result<toml::Table> {
     text.parse()
         .with_context(|| format!("reading {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plugin_and_example_of_the_workspace_is_a_guest() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("xtask lies in the workspace");
+        let guests = find(root).unwrap();
+        for name in [
+            "auto-attendant",
+            "hello-router",
+            "openai-realtime",
+            "static-routes",
+            "twilio",
+        ] {
+            assert!(
+                guests.iter().any(|guest| guest == name),
+                "{name} is not among {guests:?}"
+            );
+        }
+        assert!(
+            !guests
+                .iter()
+                .any(|guest| guest == "host" || guest == "gatepost-sdk")
+        );
+    }
+}

@@ -19,7 +19,10 @@ fn main() -> anyhow::Result<()> {
     let mut next = |default| numbers.next().unwrap_or(Ok(default));
     let (calls, seconds, rounds) = (next(100)?, next(3)?, next(5)?);
     host::media::sys::raise_open_files()?;
-    println!("{calls} calls, {} packets/s, {rounds} rounds of {seconds} s", calls * 100);
+    println!(
+        "{calls} calls, {} packets/s, {rounds} rounds of {seconds} s",
+        calls * 100
+    );
     let (mut epoll, mut uring) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let e = measure(Backend::Epoll, calls, Duration::from_secs(seconds.into()))?;
@@ -56,20 +59,41 @@ struct Cost {
 }
 
 fn measure(backend: Backend, calls: u32, time: Duration) -> anyhow::Result<Cost> {
-    let config = MediaConfig { threads: 1, backend, orders: 65_536, idle_ports: 0, ..MediaConfig::default() };
+    let config = MediaConfig {
+        threads: 1,
+        backend,
+        orders: 65_536,
+        idle_ports: 0,
+        ..MediaConfig::default()
+    };
     let media = Media::start(&config, Arc::new(|_, _| {}))?;
     let handle = media.handle();
     let mut phones = Vec::new();
     for call in 0..calls {
         for leg in 0..2 {
             let port = FIRST_PORT + (call * 2 + leg) as u16 * 2;
-            phones.push(Phone::call(&handle, SessionKey(call.into()), LegKey(leg as u16), port)?);
+            phones.push(Phone::call(
+                &handle,
+                SessionKey(call.into()),
+                LegKey(leg as u16),
+                port,
+            )?);
         }
-        handle.send(SessionKey(call.into()), Command::Bridge { a: LegKey(0), b: LegKey(1) });
+        handle.send(
+            SessionKey(call.into()),
+            Command::Bridge {
+                a: LegKey(0),
+                b: LegKey(1),
+            },
+        );
     }
     let patience = Instant::now() + Duration::from_secs(10);
     while handle.stats().legs < u64::from(calls * 2) {
-        anyhow::ensure!(Instant::now() < patience, "ports from {FIRST_PORT} are in use: {:?}", handle.stats());
+        anyhow::ensure!(
+            Instant::now() < patience,
+            "ports from {FIRST_PORT} are in use: {:?}",
+            handle.stats()
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
     run(&mut phones, Duration::from_millis(300));
@@ -110,25 +134,52 @@ struct Phone {
 }
 
 impl Phone {
-    fn call(handle: &MediaHandle, session: SessionKey, leg: LegKey, port: u16) -> anyhow::Result<Phone> {
+    fn call(
+        handle: &MediaHandle,
+        session: SessionKey,
+        leg: LegKey,
+        port: u16,
+    ) -> anyhow::Result<Phone> {
         let socket = UdpSocket::bind((LOCAL, 0))?;
         let remote = socket.local_addr()?;
-        handle.send(session, Command::Open { leg, local: LOCAL, port });
+        handle.send(
+            session,
+            Command::Open {
+                leg,
+                local: LOCAL,
+                port,
+            },
+        );
         let negotiated = Negotiated {
             remote,
             remote_rtcp: SocketAddr::new(LOCAL, 9),
             alternate: None,
-            codecs: vec![Agreed { codec: Codec::new("PCMU", 0, 8_000), send_payload: 0, receive_payload: 0 }],
+            codecs: vec![Agreed {
+                codec: Codec::new("PCMU", 0, 8_000),
+                send_payload: 0,
+                receive_payload: 0,
+            }],
             event: None,
             ptime_ms: 20,
             direction: Direction::SendRecv,
         };
-        handle.send(session, Command::Negotiate { leg, negotiated, direction: Direction::SendRecv });
+        handle.send(
+            session,
+            Command::Negotiate {
+                leg,
+                negotiated,
+                direction: Direction::SendRecv,
+            },
+        );
         socket.connect((LOCAL, port))?;
         let mut packet = [0x55; 172];
         packet[..2].copy_from_slice(&[0x80, 0]);
         packet[8..12].copy_from_slice(&u32::from(port).to_be_bytes());
-        Ok(Phone { socket, packet, sequence: 0 })
+        Ok(Phone {
+            socket,
+            packet,
+            sequence: 0,
+        })
     }
 
     fn send(&mut self) {

@@ -7,6 +7,7 @@
 pub mod addresses;
 pub mod dial;
 mod idle;
+mod plugins;
 pub mod tls;
 
 use bytes::Bytes;

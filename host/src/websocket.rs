@@ -2,7 +2,8 @@
 //! between three: the platform's socket, the plugin that speaks its dialect, and the media
 //! thread that has the caller's audio. The call hears only what matters to it.
 //!
-//! - [`dialect`]: what a session asks of the plugin. [`connect`]: opens the socket.
+//! - [`dialect`]: what a session asks of the plugin, [`PluginDialects`] the plugins that answer.
+//!   [`connect`]: opens the socket.
 //! - [`session`]: the task. [`outbox`]: what waits to be written.
 //!
 //! Everything that waits is bounded. A slow platform loses the oldest of the caller's audio,
@@ -11,6 +12,7 @@
 pub mod connect;
 pub mod dialect;
 pub mod outbox;
+mod plugins;
 pub mod session;
 #[cfg(test)]
 mod tests;
@@ -20,10 +22,13 @@ use b2bua::call_info::CallInfo;
 use b2bua::flow::{Connect, ConnectorEvent};
 use dialect::Dialects;
 use media::{Command, LegKey, SessionKey};
+use plugin_host::SecretStore;
 use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+
+pub use plugins::PluginDialects;
 
 /// What all sessions of the node share.
 pub struct Deps {
@@ -31,7 +36,7 @@ pub struct Deps {
     pub tls: Arc<ClientConfig>,
     pub media: Arc<dyn MediaLink>,
     pub dialects: Arc<dyn Dialects>,
-    pub secrets: Arc<dyn TenantSecrets>,
+    pub secrets: Arc<dyn SecretStore>,
     pub limits: Limits,
 }
 
@@ -100,10 +105,6 @@ impl MediaLink for crate::media::MediaHandle {
     fn send(&self, session: SessionKey, command: Command) -> bool {
         crate::media::MediaHandle::send(self, session, command)
     }
-}
-
-pub trait TenantSecrets: Send + Sync {
-    fn secret(&self, tenant: &str, name: &str) -> Option<String>;
 }
 
 /// One `connect` of a call.

@@ -106,24 +106,31 @@ pub enum Permit {
 impl Permit {
     /// `grants` are the plugin's; those that do not start with `http:` are not for us.
     pub fn find<'a>(grants: impl IntoIterator<Item = &'a str>, origin: &Origin) -> Permit {
+        Permit::of_hosts(
+            grants
+                .into_iter()
+                .filter_map(|grant| grant.strip_prefix("http:")),
+            origin,
+        )
+    }
+
+    /// `hosts` are `HOST`, `HOST:PORT`, or `*` for all public ones.
+    pub fn of_hosts<'a>(hosts: impl IntoIterator<Item = &'a str>, origin: &Origin) -> Permit {
         let exact = origin.to_string();
         let bare = exact.rsplit_once(':').map_or("", |(host, _)| host);
-        grants
-            .into_iter()
-            .filter_map(|grant| grant.strip_prefix("http:"))
-            .map(|granted| {
-                if granted.eq_ignore_ascii_case(&exact) {
-                    Permit::AnyAddress
-                } else if granted.eq_ignore_ascii_case(bare)
-                    || granted.eq_ignore_ascii_case(&origin.host)
-                {
-                    Permit::Public
-                } else {
-                    Permit::None
-                }
-            })
-            .max()
-            .unwrap_or(Permit::None)
+        let granted = |host: &str| {
+            if host.eq_ignore_ascii_case(&exact) {
+                Permit::AnyAddress
+            } else if host == "*"
+                || host.eq_ignore_ascii_case(bare)
+                || host.eq_ignore_ascii_case(&origin.host)
+            {
+                Permit::Public
+            } else {
+                Permit::None
+            }
+        };
+        hosts.into_iter().map(granted).max().unwrap_or(Permit::None)
     }
 }
 
@@ -267,6 +274,7 @@ mod tests {
             Permit::None
         );
         assert_eq!(permit(&["http:API.example.com"]), Permit::Public);
+        assert_eq!(permit(&["http:*"]), Permit::Public);
         assert_eq!(permit(&["http:api.example.com:443"]), Permit::None);
         assert_eq!(
             permit(&["http:api.example.com", "http:api.example.com:8443"]),

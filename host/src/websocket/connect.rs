@@ -127,7 +127,11 @@ fn resolve(value: &str, grants: &[String], secrets: Secrets<'_>) -> Result<Strin
         let Some((name, behind)) = after.split_once('}') else {
             break;
         };
-        let granted = |kind: &str| grants.iter().any(|g| g.strip_prefix(kind) == Some(name));
+        let granted = |kind: &str| {
+            grants
+                .iter()
+                .any(|g| matches!(g.strip_prefix(kind), Some(n) if n == name || n == "*"))
+        };
         if !granted("secret:") && !granted("secret-read:") {
             return Err(ConnectError::SecretNotGranted {
                 name: name.to_owned(),
@@ -146,8 +150,8 @@ fn resolve(value: &str, grants: &[String], secrets: Secrets<'_>) -> Result<Strin
 
 #[cfg(test)]
 mod tests {
+    use super::super::dialect::{Encoding, Format};
     use super::*;
-    use media::{Encoding, Format};
 
     #[test]
     fn a_secret_takes_its_place_only_if_it_was_granted_and_exists() {

@@ -1,12 +1,12 @@
-//! What a session asks of the one who speaks a platform's dialect. Mirrors
-//! `wit/connector.wit`; that it is a Wasm component is known to one implementation only.
+//! What a session asks of the one who speaks a platform's dialect. In a running node that is
+//! a connector component; in tests it is played.
 
 use b2bua::call_info::CallInfo;
-use b2bua::flow::{Connect, FunctionCall};
-use bytes::Bytes;
+use b2bua::flow::Connect;
 use futures::future::BoxFuture;
-use media::Format;
 use std::sync::Arc;
+
+pub use plugin_host::connector::{Action, Connection, Encoding, Event, Format};
 
 /// Starts dialects: one for each `connect` of a flow.
 pub trait Dialects: Send + Sync {
@@ -30,74 +30,15 @@ pub trait Dialect: Send {
     fn on_event(&mut self, event: Event) -> BoxFuture<'_, Result<Vec<Action>, String>>;
 }
 
-/// What is to be opened.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Connection {
-    pub url: String,
-    /// `{secret:NAME}` in a value stands for a secret of the tenant.
-    pub headers: Vec<(String, String)>,
-    pub subprotocols: Vec<String>,
-    /// From the caller to the platform.
-    pub input: Format,
-    /// From the platform to the caller.
-    pub output: Format,
-    pub frame_ms: u32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    Audio(Bytes),
-    Binary(Bytes),
-    Cleared {
-        item: String,
-        played_ms: u32,
-    },
-    Closed {
-        code: u16,
-        reason: String,
-    },
-    Digit(char),
-    FunctionResult {
-        call: String,
-        output: String,
-        respond: bool,
-    },
-    Marked(String),
-    Opened,
-    Text(String),
-    Timer(u32),
-    Update(String),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    CancelTimer(u32),
-    Clear,
-    Close(String),
-    Fail(String),
-    /// Its `id` is set by the session.
-    FunctionCall(FunctionCall),
-    Mark(String),
-    Note {
-        kind: String,
-        text: String,
-    },
-    /// Of a later version; ignored.
-    Other(String),
-    Play {
-        item: String,
-        audio: Bytes,
-    },
-    Ready,
-    SendBinary(Vec<u8>),
-    SendText(String),
-    StartTimer {
-        id: u32,
-        after_ms: u32,
-    },
-    Transcript {
-        speaker: String,
-        text: String,
-        r#final: bool,
-    },
+/// In the words of the media core.
+pub fn media_format(format: Format) -> media::Format {
+    let encoding = match format.encoding {
+        Encoding::PcmS16le => media::Encoding::PcmS16le,
+        Encoding::Pcma => media::Encoding::Pcma,
+        Encoding::Pcmu => media::Encoding::Pcmu,
+    };
+    media::Format {
+        encoding,
+        rate: format.rate,
+    }
 }

@@ -1,7 +1,7 @@
 //! One session, from the plugin's start to the end of the socket.
 
 use super::connect::{ConnectError, connect};
-use super::dialect::{Action, Connection, Dialect, Event, Started};
+use super::dialect::{Action, Connection, Dialect, Encoding, Event, Format, Started, media_format};
 use super::outbox::{Full, Outbox};
 use super::{Deps, Report, Request};
 use crate::http::dial::Stream;
@@ -10,7 +10,7 @@ use b2bua::flow::{ConnectorEvent, FunctionCall, Transcript};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::SplitStream;
-use media::{Command, ConnectorCommand, Encoding, Format};
+use media::{Command, ConnectorCommand};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -192,8 +192,8 @@ fn attach(
             Command::Attach {
                 leg,
                 id,
-                input,
-                output,
+                input: media_format(input),
+                output: media_format(output),
                 frame_ms,
             },
         );
@@ -345,18 +345,12 @@ impl Session<'_> {
                     let after = std::time::Duration::from_millis(after_ms.into());
                     self.timers.insert(id, Instant::now() + after);
                 }
-                Action::Transcript {
-                    speaker,
-                    text,
-                    r#final,
-                } => {
-                    let id = reporter.id;
-                    reporter.tell(ConnectorEvent::Transcript(Transcript {
-                        id,
-                        speaker,
-                        text,
-                        r#final,
-                    }));
+                Action::Transcript(transcript) => {
+                    let transcript = Transcript {
+                        id: reporter.id,
+                        ..transcript
+                    };
+                    reporter.tell(ConnectorEvent::Transcript(transcript));
                 }
             }
         }

@@ -1,14 +1,15 @@
 //! Sessions against a real WebSocket server, with a dialect and a media link that are played.
 
-use super::dialect::{Action, Connection, Dialect, Dialects, Event, Started};
+use super::dialect::{Action, Connection, Dialect, Dialects, Encoding, Event, Format, Started};
 use super::*;
 use crate::http::tls;
 use b2bua::call_info::{Attestation, Direction, Endpoint, Transport};
-use b2bua::flow::FunctionCall;
+use b2bua::flow::{FunctionCall, Transcript};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt, StreamExt};
-use media::{ConnectorCommand, Encoding, Format};
+use media::ConnectorCommand;
+use plugin_host::SecretStore;
 use std::sync::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -33,11 +34,12 @@ async fn audio_text_marks_and_results_go_through_both_ways() {
                 arguments: "{}".into(),
             }),
         ],
-        Event::Text(text) => vec![Action::Transcript {
+        Event::Text(text) => vec![Action::Transcript(Transcript {
+            id: 0,
             speaker: "agent".into(),
             text,
             r#final: true,
-        }],
+        })],
         Event::Audio(audio) => vec![Action::SendBinary(audio.to_vec())],
         Event::Digit(digit) => vec![Action::SendText(format!("digit {digit}"))],
         Event::Marked(mark) => vec![Action::SendText(format!("marked {mark}")), Action::Clear],
@@ -542,7 +544,7 @@ impl Dialects for One {
 
 struct NamedAfterTenant;
 
-impl TenantSecrets for NamedAfterTenant {
+impl SecretStore for NamedAfterTenant {
     fn secret(&self, tenant: &str, name: &str) -> Option<String> {
         Some(format!("{tenant}/{name}"))
     }

@@ -23,7 +23,7 @@ pub mod uring;
 use anyhow::Context;
 use files::Files;
 use io::Backend;
-use loader::Loader;
+use loader::{Admitted, Loader};
 use mailbox::{Inbox, Mailbox, Order};
 use media::{Command, ConnectorEvent, SessionKey};
 use ports::IdlePorts;
@@ -232,8 +232,9 @@ impl MediaHandle {
             .loader
             .admit(Instant::now(), folder, session, command)
         {
-            Ok(waits) => waits,
-            Err(command) => self.inner.post(session, Order::Command(session, command)),
+            Admitted::Ready(command) => self.inner.post(session, Order::Command(session, command)),
+            Admitted::Refused => false,
+            Admitted::Waits => true,
         }
     }
 

@@ -288,7 +288,7 @@ impl Sending {
         self.buffers[at][..bytes.len()].copy_from_slice(bytes);
         self.vectors[at].iov_len = bytes.len();
         self.names[at] = WireAddr::new(to);
-        self.headers[at].msg_hdr.msg_namelen = self.names[at].len();
+        self.headers[at].msg_hdr.msg_namelen = self.names[at].size();
         self.sockets[at] = socket;
         self.queued += 1;
     }

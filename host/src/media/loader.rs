@@ -20,6 +20,15 @@ pub struct Loader {
     queue: SyncSender<SessionKey>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+pub enum Admitted {
+    /// It can go to the media thread at once.
+    Ready(Command),
+    /// There is no more room to wait.
+    Refused,
+    Waits,
+}
+
 struct Waiting {
     folder: Option<Arc<Path>>,
     command: Command,
@@ -40,37 +49,36 @@ impl Loader {
         )
     }
 
-    /// Gives the command back if it can go to the media thread at once. `Ok(false)`: there is
-    /// no more room to wait.
+    /// Takes the command if it must wait.
     pub fn admit(
         &self,
         now: Instant,
         folder: Option<&Arc<Path>>,
         session: SessionKey,
         mut command: Command,
-    ) -> Result<bool, Command> {
+    ) -> Admitted {
         let complete = self.fill_from_memory(now, folder, &mut command);
         if self.count.load(Ordering::Acquire) == 0 && complete {
-            return Err(command);
+            return Admitted::Ready(command);
         }
         let mut waiting = self.lock();
         let is_new = match waiting.get_mut(&session) {
-            None if complete => return Err(command),
+            None if complete => return Admitted::Ready(command),
             None => true,
             Some(_) => false,
         };
         if self.count.load(Ordering::Acquire) >= MAX_WAITING {
-            return Ok(false);
+            return Admitted::Refused;
         }
         if is_new && self.queue.try_send(session).is_err() {
-            return Ok(false);
+            return Admitted::Refused;
         }
         self.count.fetch_add(1, Ordering::AcqRel);
         waiting.entry(session).or_default().push_back(Waiting {
             folder: folder.cloned(),
             command,
         });
-        Ok(true)
+        Admitted::Waits
     }
 
     /// The loader's thread: until every `Loader` is gone or `post` says false.

@@ -85,7 +85,8 @@ impl WireAddr {
         self.bytes.as_mut_ptr().cast()
     }
 
-    pub fn len(&self) -> u32 {
+    /// bytes in use
+    pub fn size(&self) -> u32 {
         self.len
     }
 

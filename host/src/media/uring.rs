@@ -179,6 +179,21 @@ impl Uring {
         self.release_sent();
     }
 
+    /// A multishot receive ends when buffers or completions run out, and by an error.
+    fn receive_ended(&mut self, port: Port, result: i32) {
+        if result == -libc::ENOBUFS {
+            self.counters.out_of_buffers += 1;
+        } else if result < 0 {
+            // Trying again could fail again at once, for ever.
+            let error = io::Error::from_raw_os_error(-result);
+            tracing::warn!(%error, port, "a socket stopped receiving");
+            return;
+        }
+        if let Err(error) = self.arm_receive(port) {
+            tracing::warn!(%error, port, "a socket stopped receiving");
+        }
+    }
+
     fn has_room_to_send(&mut self) -> bool {
         if self.queued == SEND_BATCH || self.ring.submission().is_full() {
             self.submit();
@@ -193,7 +208,7 @@ impl Uring {
         slot.to = WireAddr::new(to);
         let entry = opcode::Send::new(types::Fd(socket.fd - 1), start, len as u32)
             .dest_addr(slot.to.as_ptr())
-            .dest_addr_len(slot.to.len())
+            .dest_addr_len(slot.to.size())
             .flags(libc::MSG_DONTWAIT)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
@@ -297,12 +312,7 @@ impl PacketIo for Uring {
                     let current = self.sockets[usize::from(port)];
                     let is_current = current.fd != 0 && current.generation == generation;
                     if is_current && !cqueue::more(entry.flags()) {
-                        if entry.result() == -libc::ENOBUFS {
-                            self.counters.out_of_buffers += 1;
-                        }
-                        if let Err(error) = self.arm_receive(port) {
-                            tracing::warn!(%error, port, "a socket stopped receiving");
-                        }
+                        self.receive_ended(port, entry.result());
                     }
                     let Some(buffer) = buffer else { continue };
                     let Ok(len) = usize::try_from(entry.result()) else {

@@ -17,7 +17,7 @@ macro_rules! flow {
 }
 
 fn kinds(actions: &[Action]) -> Vec<String> {
-    let name = |action: &Action| format!("{action:?}").split(['(', ' ']).nth(0).unwrap_or_default().to_owned();
+    let name = |action: &Action| format!("{action:?}").split(['(', ' ']).next().unwrap_or_default().to_owned();
     actions.iter().map(|action| name(action).trim_start_matches("Action::").to_owned()).collect()
 }
 

@@ -1,0 +1,103 @@
+//! Compiling in a process of its own: niced, with limits on memory and CPU, so that no upload
+//! can starve calls or take the host with it.
+
+use super::AdmissionError;
+use crate::engine;
+use anyhow::{Context, bail};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The hidden command that the host calls itself with: `COMPILE_COMMAND IN OUT`.
+pub const COMPILE_COMMAND: &str = "__compile-component";
+
+/// Bytes of address space: enough for a component of the size limit.
+const MEMORY: u64 = 2 << 30;
+/// Seconds of CPU.
+const CPU: u64 = 60;
+
+/// Where compilation happens.
+#[derive(Debug, Clone)]
+pub enum Compile {
+    /// This program, which passes [`COMPILE_COMMAND`] on to [`compile_child_main`].
+    Child(PathBuf),
+    /// In this process: for tests and small tools.
+    InProcess,
+}
+
+impl Compile {
+    pub(super) fn run(&self, component: &[u8], folder: &Path) -> Result<Vec<u8>, AdmissionError> {
+        match self {
+            Compile::InProcess => {
+                let engine = engine::compiler().map_err(|e| AdmissionError::Compile(format!("{e:#}")))?;
+                engine.precompile_component(component).map_err(|e| AdmissionError::Compile(format!("{e:#}")))
+            }
+            Compile::Child(program) => in_child(program, component, folder),
+        }
+    }
+}
+
+fn in_child(program: &Path, component: &[u8], folder: &Path) -> Result<Vec<u8>, AdmissionError> {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    let name = format!("job-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
+    let (input, output) = (folder.join(format!("{name}.wasm")), folder.join(format!("{name}.out")));
+    let result = fs::write(&input, component)
+        .map_err(|e| AdmissionError::Store(format!("cannot write {}: {e}", input.display())))
+        .and_then(|()| supervise(program, &input, &output));
+    let _ = fs::remove_file(&input);
+    let _ = fs::remove_file(&output);
+    result
+}
+
+fn supervise(program: &Path, input: &Path, output: &Path) -> Result<Vec<u8>, AdmissionError> {
+    let mut command = Command::new(program);
+    command.arg(COMPILE_COMMAND).arg(input).arg(output).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).env_clear();
+    // SAFETY: only async-signal-safe calls between fork and exec.
+    unsafe { command.pre_exec(limit_me) };
+    let done = command.output().map_err(|e| AdmissionError::Compile(format!("the compiler does not start: {e}")))?;
+    if done.status.success() {
+        return fs::read(output).map_err(|e| AdmissionError::Store(format!("cannot read compiled code: {e}")));
+    }
+    let text = String::from_utf8_lossy(&done.stderr);
+    let text = text.trim();
+    match done.status.signal() {
+        Some(libc::SIGXCPU | libc::SIGKILL) => Err(AdmissionError::CompileLimit(format!("{CPU} s of CPU"))),
+        Some(_) if text.contains("memory allocation") => Err(AdmissionError::CompileLimit(format!("{} MiB of memory", MEMORY >> 20))),
+        Some(signal) => Err(AdmissionError::Compile(format!("the compiler ended with signal {signal}: {text}"))),
+        None => Err(AdmissionError::Compile(text.chars().take(600).collect())),
+    }
+}
+
+fn limit_me() -> std::io::Result<()> {
+    for (what, limit) in [(libc::RLIMIT_AS, MEMORY), (libc::RLIMIT_CPU, CPU), (libc::RLIMIT_CORE, 0)] {
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // SAFETY: `limit` lives through the call.
+        if unsafe { libc::setrlimit(what, &limit) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    // SAFETY: plain numbers. Failing to be nice is no reason to fail.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+    Ok(())
+}
+
+/// The child's whole life: `arguments` are those after [`COMPILE_COMMAND`].
+pub fn compile_child_main(arguments: &[OsString]) -> ExitCode {
+    match compile(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compile(arguments: &[OsString]) -> anyhow::Result<()> {
+    let [input, output] = arguments else { bail!("usage: {COMPILE_COMMAND} IN OUT") };
+    let component = fs::read(input).context("the component")?;
+    let code = engine::compiler()?.precompile_component(&component).map_err(|e| anyhow::anyhow!("{e:#}"))?;
+    fs::write(output, code).context("the compiled code")
+}

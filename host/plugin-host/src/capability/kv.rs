@@ -1,0 +1,246 @@
+//! `kv`: the plugin's own keys and values, shared by its calls and versions.
+
+use crate::bindings::imports::kv::{Error, Host};
+use crate::instance::State;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const LONGEST_KEY: usize = 256;
+const LARGEST_VALUE: usize = 64 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvError {
+    Quota,
+    TooLarge,
+    Unavailable,
+}
+
+pub type KvFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, KvError>> + Send + 'a>>;
+
+/// Where keys and values are kept. `space` is one plugin of one tenant.
+pub trait KvStore: Send + Sync {
+    fn get<'a>(&'a self, space: &'a Space, key: &'a str) -> KvFuture<'a, Option<Vec<u8>>>;
+    /// `None` deletes.
+    fn set<'a>(&'a self, space: &'a Space, key: &'a str, value: Option<Vec<u8>>, ttl: Option<Duration>) -> KvFuture<'a, ()>;
+    /// A number in decimal; 0 where there is none.
+    fn increment<'a>(&'a self, space: &'a Space, key: &'a str, by: i64, ttl: Option<Duration>) -> KvFuture<'a, i64>;
+    fn compare_and_set<'a>(&'a self, space: &'a Space, key: &'a str, old: Option<Vec<u8>>, new: Vec<u8>, ttl: Option<Duration>) -> KvFuture<'a, bool>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Space {
+    pub tenant: String,
+    pub plugin: String,
+}
+
+/// Keys and values in memory, within a quota for each space. Lost at the end of the process.
+pub struct MemoryKv {
+    keys: usize,
+    bytes: usize,
+    spaces: Mutex<BTreeMap<Space, BTreeMap<String, Entry>>>,
+}
+
+struct Entry {
+    value: Vec<u8>,
+    until: Option<Instant>,
+}
+
+impl Default for MemoryKv {
+    /// 10,000 keys and 16 MiB for each plugin of each tenant.
+    fn default() -> Self {
+        MemoryKv::new(10_000, 16 << 20)
+    }
+}
+
+impl MemoryKv {
+    pub fn new(keys: usize, bytes: usize) -> MemoryKv {
+        MemoryKv { keys, bytes, spaces: Mutex::default() }
+    }
+
+    fn with<T>(&self, space: &Space, work: impl FnOnce(&mut BTreeMap<String, Entry>) -> T) -> T {
+        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+        work(spaces.entry(space.clone()).or_default())
+    }
+
+    fn put(&self, entries: &mut BTreeMap<String, Entry>, key: &str, value: Vec<u8>, ttl: Option<Duration>) -> Result<(), KvError> {
+        let now = Instant::now();
+        if !entries.contains_key(key) && entries.len() >= self.keys {
+            entries.retain(|_, e| e.until.is_none_or(|u| u > now));
+        }
+        let others: usize = entries.iter().filter(|(k, _)| *k != key).map(|(k, e)| k.len() + e.value.len()).sum();
+        if (!entries.contains_key(key) && entries.len() >= self.keys) || others + key.len() + value.len() > self.bytes {
+            return Err(KvError::Quota);
+        }
+        entries.insert(key.to_owned(), Entry { value, until: ttl.map(|t| now + t) });
+        Ok(())
+    }
+}
+
+fn live<'a>(entries: &'a BTreeMap<String, Entry>, key: &str) -> Option<&'a Entry> {
+    entries.get(key).filter(|e| e.until.is_none_or(|u| u > Instant::now()))
+}
+
+impl KvStore for MemoryKv {
+    fn get<'a>(&'a self, space: &'a Space, key: &'a str) -> KvFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(self.with(space, |e| live(e, key).map(|e| e.value.clone()))) })
+    }
+
+    fn set<'a>(&'a self, space: &'a Space, key: &'a str, value: Option<Vec<u8>>, ttl: Option<Duration>) -> KvFuture<'a, ()> {
+        Box::pin(async move {
+            self.with(space, |e| match value {
+                Some(value) => self.put(e, key, value, ttl),
+                None => {
+                    e.remove(key);
+                    Ok(())
+                }
+            })
+        })
+    }
+
+    fn increment<'a>(&'a self, space: &'a Space, key: &'a str, by: i64, ttl: Option<Duration>) -> KvFuture<'a, i64> {
+        Box::pin(async move {
+            self.with(space, |e| {
+                let old = live(e, key).and_then(|e| std::str::from_utf8(&e.value).ok()?.parse::<i64>().ok()).unwrap_or(0);
+                let new = old.saturating_add(by);
+                self.put(e, key, new.to_string().into_bytes(), ttl).map(|()| new)
+            })
+        })
+    }
+
+    fn compare_and_set<'a>(&'a self, space: &'a Space, key: &'a str, old: Option<Vec<u8>>, new: Vec<u8>, ttl: Option<Duration>) -> KvFuture<'a, bool> {
+        Box::pin(async move {
+            self.with(space, |e| {
+                if live(e, key).map(|e| &e.value) != old.as_ref() {
+                    return Ok(false);
+                }
+                self.put(e, key, new, ttl).map(|()| true)
+            })
+        })
+    }
+}
+
+impl State {
+    fn kv_space(&self, key: &str, value: usize) -> Result<Space, Error> {
+        if !self.context.grants.allows("kv") {
+            return Err(Error::Denied);
+        }
+        if key.len() > LONGEST_KEY || value > LARGEST_VALUE {
+            return Err(Error::TooLarge);
+        }
+        Ok(Space { tenant: self.context.tenant.to_string(), plugin: self.context.plugin.to_string() })
+    }
+}
+
+fn wit_error(error: KvError) -> Error {
+    match error {
+        KvError::Quota => Error::Quota,
+        KvError::TooLarge => Error::TooLarge,
+        KvError::Unavailable => Error::Unavailable,
+    }
+}
+
+fn noted(error: &Error) -> Value {
+    json!({ "error": match error {
+        Error::Denied => "denied",
+        Error::Quota => "quota",
+        Error::TooLarge => "too-large",
+        Error::Unavailable => "unavailable",
+    } })
+}
+
+fn recalled_error(value: &Value) -> Option<Error> {
+    Some(match value.get("error")?.as_str()? {
+        "denied" => Error::Denied,
+        "quota" => Error::Quota,
+        "too-large" => Error::TooLarge,
+        _ => Error::Unavailable,
+    })
+}
+
+fn ttl(seconds: Option<u32>) -> Option<Duration> {
+    seconds.map(|s| Duration::from_secs(s.into()))
+}
+
+fn text(bytes: &[u8]) -> Value {
+    Value::String(hex::encode(bytes))
+}
+
+impl Host for State {
+    async fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+        let args = || json!([key]);
+        if let Some(recalled) = self.recorder.recall("kv.get", args) {
+            let value = recalled.unwrap_or(Value::Null);
+            return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_str().and_then(|v| hex::decode(v).ok())), Err));
+        }
+        let result = match self.kv_space(&key, 0) {
+            Ok(space) => self.services.clone().kv.get(&space, &key).await.map_err(wit_error),
+            Err(error) => Err(error),
+        };
+        self.recorder.note("kv.get", args, || match &result {
+            Ok(value) => value.as_deref().map_or(Value::Null, text),
+            Err(error) => noted(error),
+        });
+        Ok(result)
+    }
+
+    async fn set(&mut self, key: String, value: Vec<u8>, ttl_s: Option<u32>) -> wasmtime::Result<Result<(), Error>> {
+        let args = || json!([key, hex::encode(&value), ttl_s]);
+        if let Some(recalled) = self.recorder.recall("kv.set", args) {
+            return Ok(recalled.as_ref().and_then(recalled_error).map_or(Ok(()), Err));
+        }
+        let result = match self.kv_space(&key, value.len()) {
+            Ok(space) => self.services.clone().kv.set(&space, &key, Some(value.clone()), ttl(ttl_s)).await.map_err(wit_error),
+            Err(error) => Err(error),
+        };
+        self.recorder.note("kv.set", args, || result.as_ref().err().map_or(Value::Null, noted));
+        Ok(result)
+    }
+
+    async fn delete(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
+        let args = || json!([key]);
+        if let Some(recalled) = self.recorder.recall("kv.delete", args) {
+            return Ok(recalled.as_ref().and_then(recalled_error).map_or(Ok(()), Err));
+        }
+        let result = match self.kv_space(&key, 0) {
+            Ok(space) => self.services.clone().kv.set(&space, &key, None, None).await.map_err(wit_error),
+            Err(error) => Err(error),
+        };
+        self.recorder.note("kv.delete", args, || result.as_ref().err().map_or(Value::Null, noted));
+        Ok(result)
+    }
+
+    async fn increment(&mut self, key: String, by: i64, ttl_s: Option<u32>) -> wasmtime::Result<Result<i64, Error>> {
+        let args = || json!([key, by, ttl_s]);
+        if let Some(recalled) = self.recorder.recall("kv.increment", args) {
+            let value = recalled.unwrap_or(Value::Null);
+            return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_i64().unwrap_or(0)), Err));
+        }
+        let result = match self.kv_space(&key, 0) {
+            Ok(space) => self.services.clone().kv.increment(&space, &key, by, ttl(ttl_s)).await.map_err(wit_error),
+            Err(error) => Err(error),
+        };
+        self.recorder.note("kv.increment", args, || result.as_ref().map_or_else(noted, |n| Value::from(*n)));
+        Ok(result)
+    }
+
+    async fn compare_and_set(&mut self, key: String, old: Option<Vec<u8>>, new: Vec<u8>, ttl_s: Option<u32>) -> wasmtime::Result<Result<bool, Error>> {
+        let args = || json!([key, old.as_deref().map(hex::encode), hex::encode(&new), ttl_s]);
+        if let Some(recalled) = self.recorder.recall("kv.compare-and-set", args) {
+            let value = recalled.unwrap_or(Value::Null);
+            return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_bool().unwrap_or(false)), Err));
+        }
+        let result = match self.kv_space(&key, new.len()) {
+            Ok(space) => {
+                let services = self.services.clone();
+                services.kv.compare_and_set(&space, &key, old.clone(), new.clone(), ttl(ttl_s)).await.map_err(wit_error)
+            }
+            Err(error) => Err(error),
+        };
+        self.recorder.note("kv.compare-and-set", args, || result.as_ref().map_or_else(noted, |set| Value::Bool(*set)));
+        Ok(result)
+    }
+}

@@ -1,0 +1,409 @@
+//! [`PluginHost`]: what the shell talks to. Every call into a guest runs on the plugin
+//! threads, under its limits, and is ended by its deadline; nobody drops it.
+
+use crate::admission::{self, Admission, AdmissionError, Compile, Loaded};
+use crate::bindings::{convert, provider, wit};
+use crate::capability::http::HttpClient;
+use crate::capability::kv::KvStore;
+use crate::capability::log::{LogSink, TracingLog};
+use crate::capability::secrets::SecretStore;
+use crate::capability::{Context, Services};
+use crate::check::Kind;
+use crate::engine;
+use crate::engine::lanes::Lanes;
+use crate::grants::Grants;
+use crate::instance::{self, State};
+use crate::limits::Limits;
+use crate::policy;
+use crate::record::Recorder;
+use crate::registry::{Deploy, Origin, Plugin, Registry, Version};
+use crate::timed::Timed;
+use b2bua::call_info::{CallInfo, Ext};
+use b2bua::decision::{DecisionFailure, Outcome, Routed, Step, Target};
+use b2bua::provider::{Outgoing, Read, Shaped};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::{Engine, Store};
+
+pub struct PluginHostConfig {
+    /// compiled code, uploaded files, keys
+    pub data_dir: PathBuf,
+    pub compile: Compile,
+    /// instances that may live at once; default 8,000
+    pub instances: u32,
+    /// threads that run guests; 0 means one for each core
+    pub threads: usize,
+    /// questions and sessions of one tenant at the same time; default 1,000
+    pub tenant_concurrency: usize,
+    pub http: Arc<dyn HttpClient>,
+    pub kv: Arc<dyn KvStore>,
+    pub secrets: Arc<dyn SecretStore>,
+    pub log: Arc<dyn LogSink>,
+}
+
+impl PluginHostConfig {
+    /// In `data_dir`, with a memory for `kv`, no HTTP and no secrets.
+    pub fn new(data_dir: PathBuf, compile: Compile) -> PluginHostConfig {
+        PluginHostConfig {
+            data_dir,
+            compile,
+            instances: 8_000,
+            threads: 0,
+            tenant_concurrency: 1_000,
+            http: Arc::new(crate::capability::http::NoHttp),
+            kv: Arc::new(crate::capability::kv::MemoryKv::default()),
+            secrets: Arc::new(crate::capability::secrets::NoSecrets),
+            log: Arc::new(TracingLog),
+        }
+    }
+}
+
+/// The record of one plugin call, for the journal.
+pub type StepBox = Option<Box<Step>>;
+
+pub struct PluginHost {
+    pub(crate) engine: Engine,
+    admission: Admission,
+    registry: Registry,
+    pub(crate) services: Arc<Services>,
+    runtime: tokio::runtime::Handle,
+    /// Ends the runtime's threads with the host.
+    _runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    tenant_concurrency: usize,
+    tenants: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    notices: Vec<String>,
+}
+
+impl Drop for PluginHost {
+    fn drop(&mut self) {
+        let runtime = self._runtime.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // A guest that runs on ends at its deadline; waiting for it here would block whoever
+        // drops us, and that may be a task.
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// An HTTP request of a carrier, for its provider plugin.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    pub method: String,
+    /// the public URL as the carrier called it
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// `sip-uri`, `public-url`, `remote`
+    pub ext: Ext,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebhookReply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// kind and details of what the webhook said
+    pub notices: Vec<(String, Ext)>,
+}
+
+impl PluginHost {
+    pub fn new(config: PluginHostConfig) -> anyhow::Result<Arc<PluginHost>> {
+        std::fs::create_dir_all(&config.data_dir)?;
+        let started = engine::start(config.instances)?;
+        let threads = if config.threads == 0 { std::thread::available_parallelism().map_or(2, |n| n.get()) } else { config.threads };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("plugin").enable_time().build()?;
+        let lanes = Lanes::new(threads);
+        let services = Arc::new(Services { http: config.http, kv: config.kv, secrets: config.secrets, log: config.log, lanes });
+        let host = PluginHost {
+            admission: Admission::new(&started.engine, &config.data_dir, config.compile)?,
+            registry: Registry::new(config.data_dir),
+            engine: started.engine,
+            services,
+            runtime: runtime.handle().clone(),
+            _runtime: Mutex::new(Some(runtime)),
+            tenant_concurrency: config.tenant_concurrency,
+            tenants: Mutex::default(),
+            notices: started.notices,
+        };
+        host.load_saved();
+        Ok(Arc::new(host))
+    }
+
+    /// Worth a line in the log at start.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Takes a file in: looked at, compiled, tried out, swapped in. On any error the live
+    /// version goes on, and the error is kept for the plugin's page. Blocks for as long as a
+    /// compilation takes: not for a thread that runs calls.
+    pub fn deploy(&self, deploy: &Deploy<'_>) -> Result<Arc<Version>, AdmissionError> {
+        let result = self.admit(deploy);
+        match &result {
+            Ok(version) => {
+                tracing::info!(tenant = deploy.tenant, plugin = deploy.name, digest = version.digest(), activated = deploy.activate, "plugin taken");
+                self.registry.persist();
+            }
+            Err(error) => {
+                tracing::warn!(tenant = deploy.tenant, plugin = deploy.name, %error, "plugin refused; the live version goes on");
+                self.registry.refuse(deploy.tenant, deploy.name, crate::check::digest(deploy.bytes), error);
+            }
+        }
+        result
+    }
+
+    fn admit(&self, deploy: &Deploy<'_>) -> Result<Arc<Version>, AdmissionError> {
+        if deploy.name.is_empty() || deploy.name.len() > 64 || !deploy.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+            return Err(AdmissionError::Settings(format!("`{}` is no name for a plugin: letters, digits, - _ . and at most 64 of them", deploy.name)));
+        }
+        let settings = deploy.settings.clone().or_else(|| self.registry.plugin(deploy.tenant, deploy.name).map(|p| (*p.settings).clone()));
+        let settings = settings.unwrap_or_default().checked().map_err(|e| AdmissionError::Settings(e.to_string()))?;
+        let loaded = self.admission.load(deploy.bytes)?;
+        let context = Context {
+            tenant: deploy.tenant.into(),
+            plugin: deploy.name.into(),
+            call: String::new(),
+            config: "{}".into(),
+            grants: Arc::new(Grants::default()),
+        };
+        let (engine, services) = (self.engine.clone(), self.services.clone());
+        let trial = {
+            let (loaded, limits) = (loaded.clone(), settings.limits.clone());
+            async move { admission::try_out(&engine, &loaded, &limits, context, services).await }
+        };
+        let (sender, result) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move {
+            let _ = sender.send(trial.await);
+        });
+        result.recv().map_err(|_| AdmissionError::Trial("the plugin threads have stopped".to_owned()))??;
+        if deploy.origin == Origin::Api {
+            let kept = self.registry.keep(&loaded.report.digest, deploy.bytes);
+            kept.map_err(|e| AdmissionError::Store(format!("the file cannot be kept: {e}")))?;
+        }
+        Ok(self.registry.install(deploy, loaded))
+    }
+
+    fn load_saved(&self) {
+        for saved in self.registry.saved().plugins {
+            for digest in &saved.versions {
+                let Some(bytes) = self.registry.wasm(digest) else {
+                    tracing::error!(plugin = saved.name, digest, "an uploaded version is gone from the disk");
+                    continue;
+                };
+                let deploy = Deploy {
+                    tenant: &saved.tenant,
+                    name: &saved.name,
+                    bytes: &bytes,
+                    origin: Origin::Api,
+                    settings: Some(saved.settings.clone()),
+                    activate: *digest == saved.active,
+                    by: "restart",
+                };
+                if let Err(error) = self.admit(&deploy) {
+                    tracing::error!(plugin = saved.name, digest, %error, "an uploaded version does not load any more");
+                }
+            }
+        }
+    }
+
+    // --- questions ---------------------------------------------------------------------
+
+    /// Where does this call go? Asks the bound plugins in order, with their failure policies.
+    pub async fn route(self: &Arc<Self>, tenant: &str, info: &Arc<CallInfo>) -> Routed {
+        let (host, info, tenant) = (self.clone(), info.clone(), tenant.to_owned());
+        let asked = self.on_plugin_threads(async move { policy::route(&host, &tenant, &info).await }).await;
+        asked.unwrap_or_else(|failure| Routed { decision: Err(failure), trail: Vec::new() })
+    }
+
+    /// What does this INVITE say in the carrier's words?
+    pub async fn read(self: &Arc<Self>, tenant: &str, provider: &str, info: &Arc<CallInfo>) -> (Result<Read, DecisionFailure>, StepBox) {
+        let ask = |mut store: Store<State>, version: Arc<Version>, info: Arc<CallInfo>, limits: Limits| async move {
+            let result = async {
+                let guest = provider_guest(&mut store, &version, &limits).await?;
+                let call = convert::call_info(&info, &version.report().manifest.headers);
+                let answer = guest.call_inbound(&mut store, &call).await.map_err(|e| instance::failure(e, &limits))?;
+                answer.map(convert::read).map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })
+            }
+            .await;
+            (result, store.data_mut().recorder.take())
+        };
+        self.ask_provider(tenant, provider, "provider.inbound", info, ask).await
+    }
+
+    /// How must this INVITE look for the carrier?
+    pub async fn shape(
+        self: &Arc<Self>,
+        tenant: &str,
+        provider: &str,
+        info: &Arc<CallInfo>,
+        target: &Target,
+        outgoing: &Outgoing,
+    ) -> (Result<Shaped, DecisionFailure>, StepBox) {
+        let (target, outgoing) = (convert::target(target), convert::outgoing(outgoing));
+        let ask = |mut store: Store<State>, version: Arc<Version>, info: Arc<CallInfo>, limits: Limits| async move {
+            let result = async {
+                let guest = provider_guest(&mut store, &version, &limits).await?;
+                let call = convert::call_info(&info, &version.report().manifest.headers);
+                let answer = guest.call_outbound(&mut store, &call, &target, &outgoing).await.map_err(|e| instance::failure(e, &limits))?;
+                answer.map(convert::shaped).map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })
+            }
+            .await;
+            (result, store.data_mut().recorder.take())
+        };
+        self.ask_provider(tenant, provider, "provider.outbound", info, ask).await
+    }
+
+    /// A carrier's HTTP request.
+    pub async fn webhook(self: &Arc<Self>, tenant: &str, provider: &str, webhook: Webhook) -> Result<WebhookReply, DecisionFailure> {
+        let plugin = self.plugin_of_kind(tenant, provider, Kind::Provider)?;
+        let version = plugin.active.clone().ok_or_else(|| unknown("provider plugin", provider))?;
+        let permit = self.permit(tenant)?;
+        let mut store = self.store(tenant, &plugin, &version, String::new(), Recorder::live());
+        let limits = plugin.settings.limits.clone();
+        let request = wit::HttpRequest {
+            method: webhook.method,
+            url: webhook.url,
+            headers: convert::http_headers(&webhook.headers),
+            body: webhook.body,
+        };
+        self.on_plugin_threads(async move {
+            let _permit = permit;
+            let guest = provider_guest(&mut store, &version, &limits).await?;
+            let reply = guest.call_webhook(&mut store, &request, &webhook.ext).await.map_err(|e| instance::failure(e, &limits))?;
+            let reply = reply.map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })?;
+            Ok(WebhookReply {
+                status: reply.response.status,
+                headers: convert::http_headers_back(reply.response.headers),
+                body: reply.response.body,
+                notices: convert::notices(reply.notices),
+            })
+        })
+        .await?
+    }
+
+    async fn ask_provider<T, A, F>(self: &Arc<Self>, tenant: &str, name: &str, export: &str, info: &Arc<CallInfo>, ask: A) -> (Result<T, DecisionFailure>, StepBox)
+    where
+        T: Send + 'static,
+        A: FnOnce(Store<State>, Arc<Version>, Arc<CallInfo>, Limits) -> F,
+        F: Future<Output = (Result<T, DecisionFailure>, Vec<b2bua::decision::Import>)> + Send + 'static,
+    {
+        let found = self.plugin_of_kind(tenant, name, Kind::Provider).and_then(|plugin| {
+            let version = plugin.active.clone().ok_or_else(|| unknown("provider plugin", name))?;
+            Ok((plugin, version, self.permit(tenant)?))
+        });
+        let (plugin, version, permit) = match found {
+            Ok(found) => found,
+            Err(failure) => return (Err(failure), None),
+        };
+        let store = self.store(tenant, &plugin, &version, info.call_id.clone(), Recorder::live());
+        let start = Instant::now();
+        let asked = Timed::new(ask(store, version.clone(), info.clone(), plugin.settings.limits.clone()));
+        let answered = self
+            .on_plugin_threads(async move {
+                let _permit = permit;
+                asked.await
+            })
+            .await;
+        let ((result, imports), cpu) = match answered {
+            Ok(answered) => answered,
+            Err(failure) => ((Err(failure), Vec::new()), Duration::ZERO),
+        };
+        let count = if result.is_ok() { &version.decided } else { &version.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        let step = Step {
+            decider: format!("provider:{name}"),
+            plugin: name.to_owned(),
+            digest: version.digest().to_owned(),
+            export: export.to_owned(),
+            input: info.clone(),
+            imports,
+            // What it shaped is in the INVITE that the journal has.
+            outcome: result.as_ref().err().map_or(Outcome::Next, |f| Outcome::Failed(f.clone())),
+            wall_us: micros(start.elapsed()),
+            cpu_us: micros(cpu),
+        };
+        (result, Some(Box::new(step)))
+    }
+
+    // --- what questions and sessions share ----------------------------------------------
+
+    pub(crate) fn plugin_of_kind(&self, tenant: &str, name: &str, kind: Kind) -> Result<Arc<Plugin>, DecisionFailure> {
+        let plugin = self.registry.plugin(tenant, name).ok_or_else(|| unknown("plugin", name))?;
+        if plugin.active.is_some() && !plugin.has(kind) {
+            return Err(DecisionFailure::MissingExport { name: kind.name().to_owned() });
+        }
+        Ok(plugin)
+    }
+
+    /// Room among the tenant's own: nobody fills the plugin threads alone.
+    pub(crate) fn permit(&self, tenant: &str) -> Result<OwnedSemaphorePermit, DecisionFailure> {
+        let semaphore = {
+            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+            match tenants.get(tenant) {
+                Some(semaphore) => semaphore.clone(),
+                None => tenants.entry(tenant.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.tenant_concurrency))).clone(),
+            }
+        };
+        let limit = u32::try_from(self.tenant_concurrency).unwrap_or(u32::MAX);
+        semaphore.try_acquire_owned().map_err(|_| DecisionFailure::Overload { limit })
+    }
+
+    pub(crate) fn store(&self, tenant: &str, plugin: &Plugin, version: &Version, call: String, recorder: Recorder) -> Store<State> {
+        let context = Context {
+            tenant: tenant.into(),
+            plugin: plugin.name.clone(),
+            call,
+            config: plugin.config.clone(),
+            grants: Arc::new(Grants::effective(&version.report().manifest.capabilities, &plugin.settings.grants.allow)),
+        };
+        instance::store(&self.engine, &plugin.settings.limits, context, self.services.clone(), recorder)
+    }
+
+    /// Runs there and waits here. The future is never dropped before its end.
+    pub(crate) async fn on_plugin_threads<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, DecisionFailure> {
+        self.runtime
+            .spawn(work)
+            .await
+            .map_err(|e| DecisionFailure::Trap { message: format!("the plugin threads gave no answer: {e}") })
+    }
+}
+
+async fn provider_guest(store: &mut Store<State>, version: &Version, limits: &Limits) -> Result<provider::Guest, DecisionFailure> {
+    let wrong = |e: wasmtime::Error| instance::failure(e, limits);
+    let instance = version.loaded.pre.instantiate_async(&mut *store).await.map_err(wrong)?;
+    let indices = provider::GuestIndices::new(&version.loaded.pre).map_err(wrong)?;
+    indices.load(&mut *store, &instance).map_err(wrong)
+}
+
+pub(crate) fn unknown(what: &str, name: &str) -> DecisionFailure {
+    DecisionFailure::Unknown { what: what.to_owned(), name: name.to_owned() }
+}
+
+pub(crate) fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// Counts a session or question as running on a version.
+pub(crate) struct Live(pub(crate) Arc<Loaded>);
+
+impl Live {
+    pub(crate) fn on(loaded: &Arc<Loaded>) -> Live {
+        loaded.live.fetch_add(1, Ordering::Relaxed);
+        Live(loaded.clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}

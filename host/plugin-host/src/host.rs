@@ -161,6 +161,13 @@ impl PluginHost {
         result
     }
 
+    /// Notes that a plugin's file or settings could not be taken; the live version goes on.
+    pub fn refuse(&self, tenant: &str, name: &str, bytes: &[u8], why: &str) {
+        tracing::warn!(tenant, plugin = name, error = why, "plugin refused; the live version goes on");
+        let error = AdmissionError::Settings(why.to_owned());
+        self.registry.refuse(tenant, name, crate::check::digest(bytes), &error);
+    }
+
     fn admit(&self, deploy: &Deploy<'_>) -> Result<Arc<Version>, AdmissionError> {
         if deploy.name.is_empty() || deploy.name.len() > 64 || !deploy.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
             return Err(AdmissionError::Settings(format!("`{}` is no name for a plugin: letters, digits, - _ . and at most 64 of them", deploy.name)));

@@ -60,8 +60,15 @@ impl Dialog {
     pub fn uas(request: &Request, local_tag: &str) -> Result<Self, DialogError> {
         let contact = request.contact().ok_or(DialogError::NoContact)?;
         let cseq = request.cseq().ok_or(DialogError::Incomplete)?;
-        let (to, from) = (text(request.get(HeaderName::To))?, text(request.get(HeaderName::From))?);
-        let local = if request.to_tag().is_some() { to.into() } else { format!("{to};tag={local_tag}").into_boxed_str() };
+        let (to, from) = (
+            text(request.get(HeaderName::To))?,
+            text(request.get(HeaderName::From))?,
+        );
+        let local = if request.to_tag().is_some() {
+            to.into()
+        } else {
+            format!("{to};tag={local_tag}").into_boxed_str()
+        };
         Ok(Dialog {
             id: DialogId {
                 call_id: text(request.call_id())?.into(),
@@ -74,7 +81,10 @@ impl Dialog {
             local_cseq: 0,
             remote_cseq: Some(cseq.number),
             remote_target: contact.uri.into(),
-            route_set: request.list(HeaderName::RecordRoute).map(Into::into).collect(),
+            route_set: request
+                .list(HeaderName::RecordRoute)
+                .map(Into::into)
+                .collect(),
         })
     }
 
@@ -90,7 +100,10 @@ impl Dialog {
             None if response.is_provisional() => request.uri(),
             None => return Err(DialogError::NoContact),
         };
-        let mut route_set: Vec<Box<str>> = response.list(HeaderName::RecordRoute).map(Into::into).collect();
+        let mut route_set: Vec<Box<str>> = response
+            .list(HeaderName::RecordRoute)
+            .map(Into::into)
+            .collect();
         route_set.reverse();
         Ok(Dialog {
             id: DialogId {
@@ -98,7 +111,11 @@ impl Dialog {
                 local_tag: text(request.from_tag())?.into(),
                 remote_tag: remote_tag.into(),
             },
-            state: if response.is_success() { State::Confirmed } else { State::Early },
+            state: if response.is_success() {
+                State::Confirmed
+            } else {
+                State::Early
+            },
             local: text(request.get(HeaderName::From))?.into(),
             remote: text(response.get(HeaderName::To))?.into(),
             local_cseq: request.cseq().ok_or(DialogError::Incomplete)?.number,
@@ -115,7 +132,10 @@ impl Dialog {
         if let Some(contact) = response.contact() {
             self.remote_target = contact.uri.into();
         }
-        let mut route_set: Vec<Box<str>> = response.list(HeaderName::RecordRoute).map(Into::into).collect();
+        let mut route_set: Vec<Box<str>> = response
+            .list(HeaderName::RecordRoute)
+            .map(Into::into)
+            .collect();
         route_set.reverse();
         self.route_set = route_set;
     }
@@ -161,7 +181,11 @@ impl Dialog {
 
     /// Where requests go: the first route if there is one, else the remote target.
     pub fn next_hop(&self) -> &str {
-        match self.route_set.first().and_then(|route| NameAddr::parse(route).ok()) {
+        match self
+            .route_set
+            .first()
+            .and_then(|route| NameAddr::parse(route).ok())
+        {
             Some(route) => route.uri,
             None => &self.remote_target,
         }
@@ -207,9 +231,18 @@ impl Dialog {
     }
 
     fn build(&self, method: Method, cseq: u32) -> Request {
-        let first_uri = self.route_set.first().and_then(|route| NameAddr::parse(route).ok()).map(|route| route.uri);
-        let is_strict = first_uri.is_some_and(|uri| !SipUri::parse(uri).is_ok_and(|uri| uri.is_loose_router()));
-        let uri = if is_strict { first_uri.unwrap_or(&self.remote_target) } else { &self.remote_target };
+        let first_uri = self
+            .route_set
+            .first()
+            .and_then(|route| NameAddr::parse(route).ok())
+            .map(|route| route.uri);
+        let is_strict =
+            first_uri.is_some_and(|uri| !SipUri::parse(uri).is_ok_and(|uri| uri.is_loose_router()));
+        let uri = if is_strict {
+            first_uri.unwrap_or(&self.remote_target)
+        } else {
+            &self.remote_target
+        };
         let mut builder = Request::builder(method.clone(), uri);
         // A strict router takes its own URI as the Request-URI and finds the target in the
         // last Route.
@@ -251,4 +284,126 @@ impl DialogId {
 
 fn text(value: Option<&str>) -> Result<&str, DialogError> {
     value.ok_or(DialogError::Incomplete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+    use bytes::Bytes;
+
+    const INVITE: &str = "INVITE sip:bob@b.example SIP/2.0\r\nVia: SIP/2.0/UDP a.example;branch=z9hG4bK1\r\n\
+        Record-Route: <sip:p2.example;lr>, <sip:p1.example;lr>\r\n\
+        From: \"A\" <sip:alice@a.example>;tag=a1\r\nTo: <sip:bob@b.example>\r\nCall-ID: c1\r\nCSeq: 7 INVITE\r\n\
+        Contact: <sip:alice@10.0.0.1:5070;transport=tcp>\r\n\r\n";
+
+    #[test]
+    fn a_uas_keeps_the_order_of_the_record_routes() {
+        let mut dialog = Dialog::uas(&request(INVITE), "b1").unwrap();
+        let bye = dialog.request(Method::Bye);
+        assert_eq!(bye.uri(), "sip:alice@10.0.0.1:5070;transport=tcp");
+        assert_eq!(
+            bye.list(HeaderName::Route).collect::<Vec<_>>(),
+            ["<sip:p2.example;lr>", "<sip:p1.example;lr>"]
+        );
+        assert_eq!((bye.from_tag(), bye.to_tag()), (Some("b1"), Some("a1")));
+        assert_eq!(
+            bye.get(HeaderName::To),
+            Some("\"A\" <sip:alice@a.example>;tag=a1")
+        );
+        assert_eq!(bye.cseq().unwrap().number, 1);
+        assert_eq!(dialog.next_hop(), "sip:p2.example;lr");
+        assert_eq!(
+            dialog.id(),
+            &DialogId {
+                call_id: "c1".into(),
+                local_tag: "b1".into(),
+                remote_tag: "a1".into()
+            }
+        );
+    }
+
+    #[test]
+    fn a_uac_reverses_them_and_acknowledges_with_the_number_of_the_invite() {
+        let invite = request(INVITE);
+        let mut dialog = Dialog::uac(&invite, &ok(&invite)).unwrap();
+        assert!(dialog.is_confirmed());
+        let ack = dialog.ack(7);
+        assert_eq!(
+            ack.list(HeaderName::Route).collect::<Vec<_>>(),
+            ["<sip:p1.example;lr>", "<sip:p2.example;lr>"]
+        );
+        assert_eq!(
+            (ack.cseq().unwrap().number, ack.cseq().unwrap().method),
+            (7, "ACK")
+        );
+        assert_eq!((ack.uri(), ack.to_tag()), ("sip:bob@10.0.0.2", Some("b1")));
+        assert_eq!(dialog.request(Method::Bye).cseq().unwrap().number, 8);
+        assert_eq!(
+            DialogId::of_response(&ok(&invite)).as_ref(),
+            Some(dialog.id())
+        );
+    }
+
+    #[test]
+    fn a_strict_router_gets_its_own_uri_and_the_target_as_the_last_route() {
+        let text = INVITE.replace(
+            "<sip:p2.example;lr>, <sip:p1.example;lr>",
+            "<sip:old.example>, <sip:p1.example;lr>",
+        );
+        let mut dialog = Dialog::uas(&request(&text), "b1").unwrap();
+        let bye = dialog.request(Method::Bye);
+        assert_eq!(bye.uri(), "sip:old.example");
+        let expected = [
+            "<sip:p1.example;lr>",
+            "<sip:alice@10.0.0.1:5070;transport=tcp>",
+        ];
+        assert_eq!(bye.list(HeaderName::Route).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_lower_number_is_refused_and_a_gap_is_not() {
+        let mut dialog = Dialog::uas(&request(INVITE), "b1").unwrap();
+        let mut next = |cseq: &str| {
+            let text = format!("BYE sip:x SIP/2.0\r\nCSeq: {cseq}\r\n\r\n");
+            dialog.handle_request(&request(&text))
+        };
+        assert_eq!(next("11 INFO"), Ok(()));
+        assert_eq!(next("10 BYE"), Err(DialogError::CSeqTooLow));
+        assert_eq!(DialogError::CSeqTooLow.status(), 500);
+        assert_eq!(next("11 INFO"), Ok(()));
+        assert_eq!(next("12 BYE"), Ok(()));
+    }
+
+    #[test]
+    fn the_target_follows_the_contact() {
+        let mut dialog = Dialog::uas(&request(INVITE), "b1").unwrap();
+        let update = request("UPDATE sip:x SIP/2.0\r\nContact: <sip:alice@10.0.0.9>\r\n\r\n");
+        dialog.refresh_target(update.contact());
+        dialog.refresh_target(None);
+        assert_eq!(dialog.remote_target(), "sip:alice@10.0.0.9");
+    }
+
+    #[test]
+    fn without_contact_there_is_no_dialog() {
+        let text = INVITE.replace("Contact", "X-Contact");
+        assert_eq!(
+            Dialog::uas(&request(&text), "b1").unwrap_err(),
+            DialogError::NoContact
+        );
+    }
+
+    fn ok(invite: &Request) -> Response {
+        let mut response =
+            Response::to(invite, 200, "").with(HeaderName::Contact, "<sip:bob@10.0.0.2>");
+        response.set_to_tag("b1");
+        response
+    }
+
+    fn request(text: &str) -> Request {
+        match Message::parse(Bytes::from(text.to_owned())).unwrap() {
+            Message::Request(request) => request,
+            Message::Response(response) => panic!("{response:?}"),
+        }
+    }
 }

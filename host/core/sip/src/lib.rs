@@ -40,5 +40,7 @@ mod transport;
 
 pub use dialog::{Dialog, DialogId};
 pub use message::{Fields, HeaderName, Message, Method, NameAddr, Request, Response, SipUri};
-pub use transaction::{ClientKey, Config, Event, Failure, ServerKey, Timer, Timing, TransactionLayer};
+pub use transaction::{
+    ClientKey, Config, Event, Failure, ServerKey, Timer, Timing, TransactionLayer,
+};
 pub use transport::{Flow, Transmit, Transport};

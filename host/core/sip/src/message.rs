@@ -37,7 +37,6 @@ pub use via::{MAGIC_COOKIE, Via, ViaError};
 use bytes::Bytes;
 
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "both are about as large; Request has a URI more")]
 pub enum Message {
     Request(Request),
     Response(Response),

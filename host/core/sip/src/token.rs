@@ -33,8 +33,17 @@ pub struct CallId(Box<str>);
 impl TokenSource {
     /// `seed` is secret in production and fixed in tests.
     pub fn new(worker: u16, seed: u64) -> Self {
-        let key = Sha256::new().chain_update(b"gatepost token").chain_update(worker.to_be_bytes()).chain_update(seed.to_be_bytes());
-        TokenSource { worker, key: key.finalize().into(), counter: 0, block: [0; 32], used: 32 }
+        let key = Sha256::new()
+            .chain_update(b"gatepost token")
+            .chain_update(worker.to_be_bytes())
+            .chain_update(seed.to_be_bytes());
+        TokenSource {
+            worker,
+            key: key.finalize().into(),
+            counter: 0,
+            block: [0; 32],
+            used: 32,
+        }
     }
 
     pub fn branch(&mut self) -> Branch {
@@ -69,7 +78,11 @@ impl TokenSource {
 
     /// A number from 0 to `below` − 1; 0 for 0.
     pub fn random_below(&mut self, below: u64) -> u64 {
-        if below == 0 { 0 } else { self.random_u64() % below }
+        if below == 0 {
+            0
+        } else {
+            self.random_u64() % below
+        }
     }
 
     pub fn worker(&self) -> u16 {
@@ -93,7 +106,11 @@ impl TokenSource {
     fn take(&mut self, wanted: usize) -> [u8; 12] {
         if self.used + wanted > self.block.len() {
             self.counter += 1;
-            self.block = Sha256::new().chain_update(self.key).chain_update(self.counter.to_be_bytes()).finalize().into();
+            self.block = Sha256::new()
+                .chain_update(self.key)
+                .chain_update(self.counter.to_be_bytes())
+                .finalize()
+                .into();
             self.used = 0;
         }
         let mut out = [0; 12];
@@ -106,7 +123,9 @@ impl TokenSource {
 /// The worker that made this branch, tag or Call-ID; none if it is not of our making.
 pub fn worker_of(text: &str) -> Option<u16> {
     let token = text.strip_prefix(MAGIC_COOKIE).unwrap_or(text);
-    let is_ours = token.len() == 30 && token.ends_with(MARK) && token.as_bytes()[..28].iter().all(u8::is_ascii_hexdigit);
+    let is_ours = token.len() == 30
+        && token.ends_with(MARK)
+        && token.as_bytes()[..28].iter().all(u8::is_ascii_hexdigit);
     if !is_ours {
         return None;
     }
@@ -163,7 +182,11 @@ mod tests {
         let mut tokens = TokenSource::new(513, 7);
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..1000 {
-            for text in [String::from(tokens.branch()), tokens.tag().into(), tokens.call_id().into()] {
+            for text in [
+                String::from(tokens.branch()),
+                tokens.tag().into(),
+                tokens.call_id().into(),
+            ] {
                 assert_eq!(worker_of(&text), Some(513));
                 assert!(seen.insert(text));
             }
@@ -174,7 +197,10 @@ mod tests {
     fn a_seed_repeats_and_another_seed_does_not() {
         assert_eq!(TokenSource::new(1, 1).tag(), TokenSource::new(1, 1).tag());
         assert_ne!(TokenSource::new(1, 1).tag(), TokenSource::new(1, 2).tag());
-        assert_ne!(TokenSource::new(1, 1).tag().as_str()[4..], TokenSource::new(2, 1).tag().as_str()[4..]);
+        assert_ne!(
+            TokenSource::new(1, 1).tag().as_str()[4..],
+            TokenSource::new(2, 1).tag().as_str()[4..]
+        );
         let tokens = TokenSource::new(1, 1);
         assert_eq!(tokens.tag_for(&["a", "b"]), tokens.tag_for(&["a", "b"]));
         assert_ne!(tokens.tag_for(&["a", "b"]), tokens.tag_for(&["ab", ""]));
@@ -182,7 +208,14 @@ mod tests {
 
     #[test]
     fn other_peoples_tokens_belong_to_no_worker() {
-        for text in ["", "z9hG4bK", "z9hG4bK776asdhds", "a84b4c76e66710@pc33.atlanta.com", "00010203040506070809101112131415", "ÿ0010203040506070809101112131gp"] {
+        for text in [
+            "",
+            "z9hG4bK",
+            "z9hG4bK776asdhds",
+            "a84b4c76e66710@pc33.atlanta.com",
+            "00010203040506070809101112131415",
+            "ÿ0010203040506070809101112131gp",
+        ] {
             assert_eq!(worker_of(text), None, "{text}");
         }
     }

@@ -5,7 +5,6 @@
 
 mod client;
 mod event;
-mod incoming;
 mod invite_client;
 mod invite_server;
 mod layer;

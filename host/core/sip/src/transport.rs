@@ -49,9 +49,15 @@ impl Transport {
 
     /// From Via or a URI parameter, in any case of letters.
     pub fn parse(text: &str) -> Option<Self> {
-        [Transport::Tcp, Transport::Tls, Transport::Udp, Transport::Ws, Transport::Wss]
-            .into_iter()
-            .find(|t| t.as_str().eq_ignore_ascii_case(text))
+        [
+            Transport::Tcp,
+            Transport::Tls,
+            Transport::Udp,
+            Transport::Ws,
+            Transport::Wss,
+        ]
+        .into_iter()
+        .find(|t| t.as_str().eq_ignore_ascii_case(text))
     }
 
     /// The port where none is given (RFC 3261 §19.1.2, RFC 7118 §5.2).
@@ -73,6 +79,11 @@ impl fmt::Display for Transport {
 
 impl Flow {
     pub fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
-        Flow { transport: Transport::Udp, local, remote, connection: 0 }
+        Flow {
+            transport: Transport::Udp,
+            local,
+            remote,
+            connection: 0,
+        }
     }
 }

@@ -49,8 +49,36 @@ fn change() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         proptest::collection::vec(any::<u8>(), 1..6),
         prop::sample::select(vec![
-            "\r\n", "\r\n ", "\n", "\r", "\0", ":", ";", ",", "<", ">", "\"", "\\", "%", "@", "[", "]", "=", " ", "\t", ";;", ";tag=", "é",
-            "\u{feff}", "SIP/2.0 ", "Via: ", "Content-Length: 99999999999", "l:0\r\n", "z9hG4bK", "18446744073709551616", "*",
+            "\r\n",
+            "\r\n ",
+            "\n",
+            "\r",
+            "\0",
+            ":",
+            ";",
+            ",",
+            "<",
+            ">",
+            "\"",
+            "\\",
+            "%",
+            "@",
+            "[",
+            "]",
+            "=",
+            " ",
+            "\t",
+            ";;",
+            ";tag=",
+            "é",
+            "\u{feff}",
+            "SIP/2.0 ",
+            "Via: ",
+            "Content-Length: 99999999999",
+            "l:0\r\n",
+            "z9hG4bK",
+            "18446744073709551616",
+            "*",
         ])
         .prop_map(|text: &str| text.as_bytes().to_vec()),
         (1usize..3000).prop_map(|len| vec![b'A'; len]),
@@ -62,10 +90,15 @@ fn exercise(bytes: Bytes) {
     framer.push(&bytes);
     while let Ok(Some(_)) = framer.next() {}
     let mut layer = TransactionLayer::new(Config::default(), TokenSource::new(1, 1));
-    let flow = Flow::udp("192.0.2.1:5060".parse().unwrap(), "192.0.2.77:5060".parse().unwrap());
+    let flow = Flow::udp(
+        "192.0.2.1:5060".parse().unwrap(),
+        "192.0.2.77:5060".parse().unwrap(),
+    );
     layer.handle_message(start(), flow, bytes.clone());
     while layer.poll_transmit().is_some() || layer.poll_event().is_some() {}
-    let Ok(message) = Message::parse(bytes) else { return };
+    let Ok(message) = Message::parse(bytes) else {
+        return;
+    };
     look_at_everything(&message);
     let accepted = message.check().is_ok();
     let written = message.to_bytes();
@@ -80,26 +113,53 @@ fn exercise(bytes: Bytes) {
 fn look_at_everything(message: &Message) {
     let fields = message.fields();
     for via in fields.vias() {
-        let _ = (via.received(), via.rport(), via.unique_branch(), via.host_ip(), via.params.iter().count());
+        let _ = (
+            via.received(),
+            via.rport(),
+            via.unique_branch(),
+            via.host_ip(),
+            via.params.iter().count(),
+        );
     }
-    for name in [HeaderName::Contact, HeaderName::Route, HeaderName::RecordRoute, HeaderName::From, HeaderName::To] {
+    for name in [
+        HeaderName::Contact,
+        HeaderName::Route,
+        HeaderName::RecordRoute,
+        HeaderName::From,
+        HeaderName::To,
+    ] {
         for address in fields.addresses(name) {
             let _ = (address.display(), address.tag());
             if let Ok(uri) = address.sip_uri() {
-                let _ = (uri.user_decoded(), uri.transport(), uri.number(), uri.header_fields().count());
+                let _ = (
+                    uri.user_decoded(),
+                    uri.transport(),
+                    uri.number(),
+                    uri.header_fields().count(),
+                );
             }
         }
     }
-    let _ = (fields.cseq(), fields.max_forwards(), fields.expires(), fields.content_type(), fields.iter().count());
+    let _ = (
+        fields.cseq(),
+        fields.max_forwards(),
+        fields.expires(),
+        fields.content_type(),
+        fields.iter().count(),
+    );
     match message {
         Message::Request(request) => {
             let mut edited = request.clone();
             edited.set_first(HeaderName::Via, "SIP/2.0/UDP h;branch=z9hG4bKx");
             edited.remove_first(HeaderName::Route);
             edited.set(HeaderName::Contact, "<sip:x>\r\nEvil: 1");
-            assert_eq!(edited.named("Evil").is_some(), request.named("Evil").is_some());
+            assert_eq!(
+                edited.named("Evil").is_some(),
+                request.named("Evil").is_some()
+            );
             edited.to_bytes();
-            let _ = Dialog::uas(request, "tag").map(|mut dialog| dialog.request(sip::Method::Bye).to_bytes());
+            let _ = Dialog::uas(request, "tag")
+                .map(|mut dialog| dialog.request(sip::Method::Bye).to_bytes());
         }
         Message::Response(response) => {
             let _ = Challenge::all(response);
@@ -109,9 +169,15 @@ fn look_at_everything(message: &Message) {
 
 fn corpus() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rfc4475");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    paths
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "any instant will do")]

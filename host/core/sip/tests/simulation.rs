@@ -6,7 +6,10 @@ mod net;
 
 use net::{ALICE, BOB, Net, Weather};
 use sip::transaction::Drop;
-use sip::{ClientKey, Config, Dialog, Event, Failure, HeaderName, Message, Method, Request, Response, ServerKey, Transport};
+use sip::{
+    ClientKey, Config, Dialog, Event, Failure, HeaderName, Message, Method, Request, Response,
+    ServerKey, Transport,
+};
 use std::time::Duration;
 
 #[test]
@@ -15,9 +18,26 @@ fn an_unanswered_invite_is_repeated_by_timer_a_and_given_up_by_timer_b() {
     net.swallow = |_, _| true;
     let key = invite(&mut net);
     let mut failed = Vec::new();
-    net.run(secs(60), |net, _, event| failed.push((net.elapsed().as_millis(), format!("{event:?}"))));
-    assert_eq!(net.times(ALICE, "INVITE"), [0, 500, 1500, 3500, 7500, 15_500, 31_500]);
-    assert_eq!(failed, [(32_000, format!("{:?}", Event::Failed { key, why: Failure::Timeout }))]);
+    net.run(secs(60), |net, _, event| {
+        failed.push((net.elapsed().as_millis(), format!("{event:?}")))
+    });
+    assert_eq!(
+        net.times(ALICE, "INVITE"),
+        [0, 500, 1500, 3500, 7500, 15_500, 31_500]
+    );
+    assert_eq!(
+        failed,
+        [(
+            32_000,
+            format!(
+                "{:?}",
+                Event::Failed {
+                    key,
+                    why: Failure::Timeout
+                }
+            )
+        )]
+    );
     assert!(net.layers[ALICE].is_empty());
 }
 
@@ -34,7 +54,9 @@ fn another_request_is_repeated_by_timer_e_and_given_up_by_timer_f() {
     });
     assert_eq!(
         net.times(ALICE, "OPTIONS"),
-        [0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]
+        [
+            0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500
+        ]
     );
     assert_eq!(failures, [(32_000, Failure::Timeout)]);
 }
@@ -46,8 +68,19 @@ fn nothing_is_repeated_on_a_stream() {
     invite(&mut net);
     options(&mut net);
     let mut failures = 0;
-    net.run(secs(60), |_, _, event| failures += usize::from(matches!(event, Event::Failed { why: Failure::Timeout, .. })));
-    assert_eq!((net.times(ALICE, "INVITE"), net.times(ALICE, "OPTIONS")), (vec![0], vec![0]));
+    net.run(secs(60), |_, _, event| {
+        failures += usize::from(matches!(
+            event,
+            Event::Failed {
+                why: Failure::Timeout,
+                ..
+            }
+        ))
+    });
+    assert_eq!(
+        (net.times(ALICE, "INVITE"), net.times(ALICE, "OPTIONS")),
+        (vec![0], vec![0])
+    );
     assert_eq!(failures, 2);
 }
 
@@ -67,7 +100,9 @@ fn a_lost_answer_is_repeated_when_the_request_is() {
     assert_eq!(net.times(BOB, "200 OPTIONS"), [1, 501, 1501]);
     net.swallow = |_, _| false;
     let mut answers = 0;
-    net.run(secs(60), |_, _, event| answers += usize::from(matches!(event, Event::Response { .. })));
+    net.run(secs(60), |_, _, event| {
+        answers += usize::from(matches!(event, Event::Response { .. }))
+    });
     assert_eq!(answers, 1);
     // Timer J is 32 s and K is 5 s.
     assert!(net.layers.iter().all(|layer| layer.is_empty()));
@@ -100,14 +135,21 @@ fn a_refusal_is_repeated_by_timer_g_until_the_ack_comes() {
         Event::Response { response, .. } => answers.push(response.code()),
         _ => {}
     };
-    net.run(secs(4), |net, node, event| refuse(net, node, event, &mut answers));
+    net.run(secs(4), |net, node, event| {
+        refuse(net, node, event, &mut answers)
+    });
     assert_eq!(net.times(BOB, "486"), [1, 501, 1501, 3501]);
     assert_eq!(net.times(ALICE, "ACK").len(), 4, "each gets an ACK");
     assert_eq!(answers, [486], "the user hears of it once");
     net.swallow = |_, _| false;
-    net.run(secs(40), |net, node, event| refuse(net, node, event, &mut answers));
+    net.run(secs(40), |net, node, event| {
+        refuse(net, node, event, &mut answers)
+    });
     assert_eq!(net.times(BOB, "486"), [1, 501, 1501, 3501, 7501]);
-    assert!(net.layers.iter().all(|layer| layer.is_empty()), "timers I and D are over");
+    assert!(
+        net.layers.iter().all(|layer| layer.is_empty()),
+        "timers I and D are over"
+    );
 }
 
 #[test]
@@ -136,7 +178,12 @@ fn a_success_is_repeated_on_every_transport_and_its_missing_ack_is_told() {
             Event::AckMissing { .. } => missing.push(net.elapsed().as_millis()),
             _ => {}
         });
-        assert_eq!(net.times(BOB, "200"), [1, 501, 1501, 3501, 7501, 11_501, 15_501, 19_501, 23_501, 27_501, 31_501]);
+        assert_eq!(
+            net.times(BOB, "200"),
+            [
+                1, 501, 1501, 3501, 7501, 11_501, 15_501, 19_501, 23_501, 27_501, 31_501
+            ]
+        );
         assert_eq!(answers, 1, "repetitions do not reach the user");
         assert_eq!(missing, [32_001]);
         assert!(net.layers.iter().all(|layer| layer.is_empty()));
@@ -168,9 +215,21 @@ fn a_lost_ack_is_sent_again_for_the_repeated_success() {
 
 #[test]
 fn a_cancel_waits_for_a_provisional_response() {
-    let mut net = Net::with(1, Transport::Udp, Weather::FAIR, Config { trying_after: None, ..Config::default() });
+    let mut net = Net::with(
+        1,
+        Transport::Udp,
+        Weather::FAIR,
+        Config {
+            trying_after: None,
+            ..Config::default()
+        },
+    );
     let key = invite(&mut net);
-    net.layers[ALICE].cancel_with_reason(net.now, key, "SIP;cause=200;text=\"Call completed elsewhere\"");
+    net.layers[ALICE].cancel_with_reason(
+        net.now,
+        key,
+        "SIP;cause=200;text=\"Call completed elsewhere\"",
+    );
     let mut invite = None;
     let mut log = Vec::new();
     net.run(secs(1), |_, _, event| {
@@ -182,10 +241,21 @@ fn a_cancel_waits_for_a_provisional_response() {
     let (server, request) = invite.unwrap();
     respond(&mut net, server, &request, 180);
     net.run(secs(60), |net, _, event| match event {
-        Event::Cancel { invite, request: cancel } => {
+        Event::Cancel {
+            invite,
+            request: cancel,
+        } => {
             assert_eq!(invite, server);
-            assert!(cancel.get(HeaderName::Reason).unwrap().contains("elsewhere"));
-            assert_eq!(cancel.via().unwrap().branch(), request.via().unwrap().branch());
+            assert!(
+                cancel
+                    .get(HeaderName::Reason)
+                    .unwrap()
+                    .contains("elsewhere")
+            );
+            assert_eq!(
+                cancel.via().unwrap().branch(),
+                request.via().unwrap().branch()
+            );
             respond(net, invite, &request, 487);
         }
         Event::Response { response, .. } => log.push(response.code()),
@@ -193,7 +263,10 @@ fn a_cancel_waits_for_a_provisional_response() {
         _ => {}
     });
     assert_eq!(log, [180, 487]);
-    assert_eq!((net.times(ALICE, "CANCEL"), net.times(BOB, "200 CANCEL")), (vec![1001], vec![1002]));
+    assert_eq!(
+        (net.times(ALICE, "CANCEL"), net.times(BOB, "200 CANCEL")),
+        (vec![1001], vec![1002])
+    );
     assert!(net.layers.iter().all(|layer| layer.is_empty()));
 }
 
@@ -222,7 +295,11 @@ fn a_success_that_crosses_the_cancel_wins() {
         _ => {}
     });
     assert_eq!(log, ["200", "ack at 1"]);
-    assert_eq!(net.times(BOB, "200 CANCEL").len(), 1, "the CANCEL is answered and changes nothing");
+    assert_eq!(
+        net.times(BOB, "200 CANCEL").len(),
+        1,
+        "the CANCEL is answered and changes nothing"
+    );
     assert!(net.layers.iter().all(|layer| layer.is_empty()));
 }
 
@@ -268,7 +345,10 @@ fn a_cancel_for_nothing_gets_481() {
         }
     });
     assert_eq!(net.times(BOB, "481 CANCEL"), [0]);
-    assert_eq!(reasons, [(BOB, Drop::StrayCancel), (ALICE, Drop::StrayResponse)]);
+    assert_eq!(
+        reasons,
+        [(BOB, Drop::StrayCancel), (ALICE, Drop::StrayResponse)]
+    );
 }
 
 #[test]
@@ -304,21 +384,33 @@ fn each_fork_that_answers_is_one_response_and_its_repetition_none() {
     let request = server.unwrap();
     // A forking proxy sends both on, and repeats the first.
     for tag in ["one", "two", "one", "one"] {
-        let mut response = Response::to(&request, 200, "").with(HeaderName::Contact, "<sip:bob@192.0.2.2>");
+        let mut response =
+            Response::to(&request, 200, "").with(HeaderName::Contact, "<sip:bob@192.0.2.2>");
         response.set_to_tag(tag);
         let flow = net.flow(ALICE);
         let mut wire = response.to_bytes();
         // As it left the proxy: without what our BOB noted in Via.
-        let Message::Response(mut clean) = Message::parse(wire.clone()).unwrap() else { unreachable!() };
-        clean.set_first(HeaderName::Via, &format!("SIP/2.0/UDP 192.0.2.1:5060;branch={}", request.via().unwrap().branch().unwrap()));
+        let Message::Response(mut clean) = Message::parse(wire.clone()).unwrap() else {
+            unreachable!()
+        };
+        clean.set_first(
+            HeaderName::Via,
+            &format!(
+                "SIP/2.0/UDP 192.0.2.1:5060;branch={}",
+                request.via().unwrap().branch().unwrap()
+            ),
+        );
         wire = clean.to_bytes();
         net.layers[ALICE].handle_message(net.now, flow, wire);
-        net.run(net.elapsed() + Duration::from_millis(10), |net, node, event| {
-            if let (ALICE, Event::Response { response, .. }) = (node, event) {
-                tags.push(response.to_tag().unwrap().to_owned());
-                acknowledge(net, key, &response);
-            }
-        });
+        net.run(
+            net.elapsed() + Duration::from_millis(10),
+            |net, node, event| {
+                if let (ALICE, Event::Response { response, .. }) = (node, event) {
+                    tags.push(response.to_tag().unwrap().to_owned());
+                    acknowledge(net, key, &response);
+                }
+            },
+        );
     }
     assert_eq!(tags, ["one", "two"]);
     assert_eq!(net.times(ALICE, "ACK").len(), 4);
@@ -328,14 +420,18 @@ fn each_fork_that_answers_is_one_response_and_its_repetition_none() {
 fn a_request_that_came_by_two_ways_gets_482_on_the_second() {
     let mut net = Net::new(1, Transport::Udp, Weather::FAIR);
     let text = |branch: &str| {
-        format!("OPTIONS sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK{branch}\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:bob@192.0.2.2>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n")
+        format!(
+            "OPTIONS sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK{branch}\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:bob@192.0.2.2>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n"
+        )
     };
     let flow = net.flow(BOB);
     for branch in ["one", "two", "two"] {
         net.layers[BOB].handle_message(net.now, flow, text(branch).into());
     }
     let mut requests = 0;
-    net.run(secs(1), |_, _, event| requests += usize::from(matches!(event, Event::Request { .. })));
+    net.run(secs(1), |_, _, event| {
+        requests += usize::from(matches!(event, Event::Request { .. }))
+    });
     assert_eq!(requests, 1);
     assert_eq!(net.times(BOB, "482").len(), 2);
 }
@@ -356,7 +452,9 @@ fn a_response_with_another_sent_by_or_a_second_via_is_dropped() {
     for via in [
         format!("SIP/2.0/UDP 192.0.2.9:5060;branch={branch}"),
         format!("SIP/2.0/UDP 192.0.2.1:5061;branch={branch}"),
-        format!("SIP/2.0/UDP 192.0.2.1:5060;branch={branch}, SIP/2.0/UDP 192.0.2.3;branch=z9hG4bK1"),
+        format!(
+            "SIP/2.0/UDP 192.0.2.1:5060;branch={branch}, SIP/2.0/UDP 192.0.2.3;branch=z9hG4bK1"
+        ),
         "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKguess".to_owned(),
     ] {
         let mut response = Response::to(&request, 200, "");
@@ -365,7 +463,10 @@ fn a_response_with_another_sent_by_or_a_second_via_is_dropped() {
     }
     let mut strays = 0;
     net.run(secs(1), |_, _, event| match event {
-        Event::Dropped { reason: Drop::StrayResponse, .. } => strays += 1,
+        Event::Dropped {
+            reason: Drop::StrayResponse,
+            ..
+        } => strays += 1,
         event => panic!("{event:?}"),
     });
     assert_eq!(strays, 4);
@@ -377,30 +478,52 @@ fn the_source_is_noted_in_via() {
     let flow = net.flow(BOB);
     let text = "OPTIONS sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5099;rport;branch=z9hG4bKx,SIP/2.0/UDP h;branch=z9hG4bKy\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:bob@192.0.2.2>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
     net.layers[BOB].handle_message(net.now, flow, text.into());
-    let Some(Event::Request { request, .. }) = net.layers[BOB].poll_event() else { panic!("a request") };
+    let Some(Event::Request { request, .. }) = net.layers[BOB].poll_event() else {
+        panic!("a request")
+    };
     let via = request.via().unwrap();
-    assert_eq!((via.received(), via.rport()), ("192.0.2.1".parse().ok(), Some(Some(5060))));
-    assert_eq!((via.host, via.port, via.branch()), ("10.0.0.1", Some(5099), Some("z9hG4bKx")));
+    assert_eq!(
+        (via.received(), via.rport()),
+        ("192.0.2.1".parse().ok(), Some(Some(5060)))
+    );
+    assert_eq!(
+        (via.host, via.port, via.branch()),
+        ("10.0.0.1", Some(5099), Some("z9hG4bKx"))
+    );
     assert_eq!(request.vias().count(), 2);
 }
 
 #[test]
 fn beyond_the_limit_new_requests_get_503() {
-    let mut net = Net::with(1, Transport::Udp, Weather::FAIR, Config { transactions: 3, ..Config::default() });
+    let mut net = Net::with(
+        1,
+        Transport::Udp,
+        Weather::FAIR,
+        Config {
+            transactions: 3,
+            ..Config::default()
+        },
+    );
     for _ in 0..3 {
         options(&mut net);
     }
     let mut codes = Vec::new();
     net.run(secs(1), |_, _, event| {
         if let Event::Response { response, .. } = event {
-            codes.push((response.code(), response.named("Retry-After").map(str::to_owned)));
+            codes.push((
+                response.code(),
+                response.named("Retry-After").map(str::to_owned),
+            ));
         }
     });
     assert_eq!(codes, []);
     options(&mut net);
     net.run(secs(2), |_, _, event| {
         if let Event::Response { response, .. } = event {
-            codes.push((response.code(), response.named("Retry-After").map(str::to_owned)));
+            codes.push((
+                response.code(),
+                response.named("Retry-After").map(str::to_owned),
+            ));
         }
     });
     assert_eq!(codes, [(503, Some("5".to_owned()))]);
@@ -418,7 +541,9 @@ fn requests_on_a_dead_flow_fail_and_responses_take_a_new_connection() {
     });
     let (alice, bob) = (net.flow(ALICE), net.flow(BOB));
     net.layers[ALICE].handle_flow_failed(net.now, &alice);
-    assert!(matches!(net.layers[ALICE].poll_event(), Some(Event::Failed { key: failed, why: Failure::Transport }) if failed == key));
+    assert!(
+        matches!(net.layers[ALICE].poll_event(), Some(Event::Failed { key: failed, why: Failure::Transport }) if failed == key)
+    );
     net.layers[BOB].handle_flow_failed(net.now, &bob);
     let (server, request) = server.unwrap();
     respond(&mut net, server, &request, 200);
@@ -432,26 +557,53 @@ fn over_a_lossy_network_each_side_hears_of_each_thing_once() {
     let (mut completed, mut given_up) = (0, 0);
     for seed in 0..300 {
         let loss = seed % 31;
-        let weather = Weather { loss, duplication: loss, jitter: Duration::from_millis(loss * 20) };
+        let weather = Weather {
+            loss,
+            duplication: loss,
+            jitter: Duration::from_millis(loss * 20),
+        };
         let mut net = Net::new(seed, Transport::Udp, weather);
         let outcome = call(&mut net);
-        assert!(outcome.invites <= 1 && outcome.acks <= 1 && outcome.byes <= 1, "seed {seed}: {outcome:?}");
-        assert!(outcome.successes + outcome.failures <= 2 && outcome.bye_answers <= 1, "seed {seed}: {outcome:?}");
-        assert!(net.layers.iter().all(|layer| layer.is_empty()), "seed {seed}: something is left");
+        assert!(
+            outcome.invites <= 1 && outcome.acks <= 1 && outcome.byes <= 1,
+            "seed {seed}: {outcome:?}"
+        );
+        assert!(
+            outcome.successes + outcome.failures <= 2 && outcome.bye_answers <= 1,
+            "seed {seed}: {outcome:?}"
+        );
+        assert!(
+            net.layers.iter().all(|layer| layer.is_empty()),
+            "seed {seed}: something is left"
+        );
         if outcome.bye_answers == 1 {
-            assert_eq!((outcome.invites, outcome.successes, outcome.byes), (1, 1, 1), "seed {seed}: {outcome:?}");
+            assert_eq!(
+                (outcome.invites, outcome.successes, outcome.byes),
+                (1, 1, 1),
+                "seed {seed}: {outcome:?}"
+            );
             completed += 1;
         } else {
-            assert!(outcome.failures > 0 || outcome.ack_missing > 0, "seed {seed}: {outcome:?}");
+            assert!(
+                outcome.failures > 0 || outcome.ack_missing > 0,
+                "seed {seed}: {outcome:?}"
+            );
             given_up += 1;
         }
     }
-    assert!(completed >= 290, "{completed} completed, {given_up} given up");
+    assert!(
+        completed >= 290,
+        "{completed} completed, {given_up} given up"
+    );
 }
 
 #[test]
 fn a_seed_gives_the_same_run_twice() {
-    let weather = Weather { loss: 20, duplication: 10, jitter: Duration::from_millis(300) };
+    let weather = Weather {
+        loss: 20,
+        duplication: 10,
+        jitter: Duration::from_millis(300),
+    };
     let run = || {
         let mut net = Net::new(42, Transport::Udp, weather);
         call(&mut net);
@@ -524,7 +676,9 @@ fn call(net: &mut Net) -> CallOutcome {
             (_, Event::Dropped { .. }) => {}
             (node, event) => panic!("{node}: {event:?}"),
         });
-        if let Some((key, request, _)) = ringing.take_if(|(_, _, since)| net.elapsed() >= *since + secs(3)) {
+        if let Some((key, request, _)) =
+            ringing.take_if(|(_, _, since)| net.elapsed() >= *since + secs(3))
+        {
             respond(net, key, &request, 200);
         }
         if let Some((dialog, since)) = &mut dialog
@@ -557,7 +711,10 @@ fn send(net: &mut Net, method: Method) -> ClientKey {
 fn new_request(net: &mut Net, method: Method) -> Request {
     let tokens = net.layers[ALICE].tokens();
     Request::builder(method.clone(), "sip:bob@192.0.2.2")
-        .header(HeaderName::From, format_args!("<sip:alice@192.0.2.1>;tag={}", tokens.tag()))
+        .header(
+            HeaderName::From,
+            format_args!("<sip:alice@192.0.2.1>;tag={}", tokens.tag()),
+        )
         .header(HeaderName::To, "<sip:bob@192.0.2.2>")
         .header(HeaderName::CallId, tokens.call_id())
         .header(HeaderName::CSeq, format_args!("1 {method}"))

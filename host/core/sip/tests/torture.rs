@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use sip::token::TokenSource;
 use sip::transaction::Drop;
-use sip::{Config, Event, Flow, HeaderName, Message, Request, Transport, TransactionLayer};
+use sip::{Config, Event, Flow, HeaderName, Message, Request, TransactionLayer, Transport};
 use std::path::Path;
 use std::time::Instant;
 
@@ -88,38 +88,91 @@ fn every_message_of_rfc_4475_has_its_outcome() {
 
 #[test]
 fn every_message_of_rfc_5118_is_understood() {
-    for name in ["ipv6-ruri", "ipv6-port-ambiguous", "ipv6-via-received-bracketed", "ipv6-sdp", "ipv6-multi-addr-sdp"] {
+    for name in [
+        "ipv6-ruri",
+        "ipv6-port-ambiguous",
+        "ipv6-via-received-bracketed",
+        "ipv6-sdp",
+        "ipv6-multi-addr-sdp",
+    ] {
         assert_eq!(outcome(read("rfc5118", name)), Passed, "{name}");
     }
     let request = request("rfc5118", "ipv6-via-received-bracketed");
-    assert_eq!(request.via().unwrap().received(), "2001:db8::9:255".parse().ok());
-    assert_eq!(self::request("rfc5118", "ipv6-ruri").sip_uri().unwrap().host, "2001:db8::10");
+    assert_eq!(
+        request.via().unwrap().received(),
+        "2001:db8::9:255".parse().ok()
+    );
+    assert_eq!(
+        self::request("rfc5118", "ipv6-ruri")
+            .sip_uri()
+            .unwrap()
+            .host,
+        "2001:db8::10"
+    );
 }
 
 #[test]
 fn the_short_tortuous_invite_is_read_to_the_last_value() {
     let invite = request("rfc4475", "wsinv");
-    assert_eq!(invite.uri(), "sip:vivekg@chair-dnrc.example.com;unknownparam");
-    assert_eq!(invite.to().unwrap().uri, "sip:vivekg@chair-dnrc.example.com");
+    assert_eq!(
+        invite.uri(),
+        "sip:vivekg@chair-dnrc.example.com;unknownparam"
+    );
+    assert_eq!(
+        invite.to().unwrap().uri,
+        "sip:vivekg@chair-dnrc.example.com"
+    );
     assert_eq!(invite.to_tag(), Some("1918181833n"));
-    assert_eq!(invite.from().unwrap().display().unwrap(), "J Rosenberg \\\"");
+    assert_eq!(
+        invite.from().unwrap().display().unwrap(),
+        "J Rosenberg \\\""
+    );
     assert_eq!(invite.from_tag(), Some("98asjd8"));
     assert_eq!(invite.max_forwards(), Some(68));
     assert_eq!(invite.call_id(), Some("wsinv.ndaksdj@192.0.2.1"));
-    assert_eq!(invite.cseq().map(|cseq| (cseq.number, cseq.method)), Some((9, "INVITE")));
-    let vias: Vec<_> = invite.vias().map(|via| (via.transport.to_owned(), via.host.to_owned(), via.branch().unwrap().to_owned())).collect();
+    assert_eq!(
+        invite.cseq().map(|cseq| (cseq.number, cseq.method)),
+        Some((9, "INVITE"))
+    );
+    let vias: Vec<_> = invite
+        .vias()
+        .map(|via| {
+            (
+                via.transport.to_owned(),
+                via.host.to_owned(),
+                via.branch().unwrap().to_owned(),
+            )
+        })
+        .collect();
     let expected = [
         ("UDP", "192.0.2.2", "390skdjuw"),
         ("TCP", "spindle.example.com", "z9hG4bK9ikj8"),
         ("UDP", "192.168.255.111", "z9hG4bK30239"),
     ];
-    assert_eq!(vias, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
-    assert_eq!(invite.named("NewFangledHeader"), Some("newfangled value continued newfangled value"));
+    assert_eq!(
+        vias,
+        expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()))
+    );
+    assert_eq!(
+        invite.named("NewFangledHeader"),
+        Some("newfangled value continued newfangled value")
+    );
     let contact = invite.contact().unwrap();
     assert_eq!(contact.display().unwrap(), "Quoted string \"\"");
-    assert_eq!((contact.params.get("newparam"), contact.params.get("q")), (Some("newvalue"), Some("0.33")));
+    assert_eq!(
+        (contact.params.get("newparam"), contact.params.get("q")),
+        (Some("newvalue"), Some("0.33"))
+    );
     assert!(contact.params.has("secondparam"));
-    assert!(invite.routes().next().unwrap().sip_uri().unwrap().is_loose_router());
+    assert!(
+        invite
+            .routes()
+            .next()
+            .unwrap()
+            .sip_uri()
+            .unwrap()
+            .is_loose_router()
+    );
     assert_eq!(invite.body().len(), 150);
     assert_eq!(invite.get(HeaderName::Subject), Some(""));
 }
@@ -127,18 +180,33 @@ fn the_short_tortuous_invite_is_read_to_the_last_value() {
 #[test]
 fn escapes_extra_bytes_and_binary_bodies_are_kept_as_they_are() {
     let esc = request("rfc4475", "esc01");
-    assert_eq!(esc.sip_uri().unwrap().user_decoded().unwrap(), "sips:user@example.com");
-    assert_eq!(esc.contact().unwrap().uri, "sip:cal%6Cer@host5.example.net;%6C%72;n%61me=v%61lue%25%34%31");
+    assert_eq!(
+        esc.sip_uri().unwrap().user_decoded().unwrap(),
+        "sips:user@example.com"
+    );
+    assert_eq!(
+        esc.contact().unwrap().uri,
+        "sip:cal%6Cer@host5.example.net;%6C%72;n%61me=v%61lue%25%34%31"
+    );
     let esc02 = request("rfc4475", "esc02");
     assert_eq!(esc02.method().as_str(), "RE%47IST%45R");
     assert_eq!(esc02.count(HeaderName::Contact), 2);
     assert_eq!(request("rfc4475", "dblreq").body().len(), 0);
     let mpart = request("rfc4475", "mpart01");
-    assert_eq!(mpart.body().len(), mpart.get(HeaderName::ContentLength).unwrap().parse::<usize>().unwrap());
+    assert_eq!(
+        mpart.body().len(),
+        mpart
+            .get(HeaderName::ContentLength)
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+    );
     let long = request("rfc4475", "longreq");
     assert!(long.from_tag().unwrap().ends_with("982424"));
     assert_eq!(long.vias().count(), 34);
-    let Message::Response(unreason) = Message::parse(read("rfc4475", "unreason")).unwrap() else { panic!("a response") };
+    let Message::Response(unreason) = Message::parse(read("rfc4475", "unreason")).unwrap() else {
+        panic!("a response")
+    };
     assert!(unreason.check().is_ok());
     assert!(unreason.reason().starts_with("= 2**3 * 5**2"));
 }
@@ -167,15 +235,20 @@ fn rsip_reads_the_same_values_where_it_reads_any() {
     let mut compared = 0;
     for (name, _) in RFC4475 {
         let bytes = read("rfc4475", name);
-        let (Ok(Message::Request(ours)), Ok(theirs)) =
-            (Message::parse(bytes.clone()), rsip::Request::try_from(bytes.as_ref()))
-        else {
+        let (Ok(Message::Request(ours)), Ok(theirs)) = (
+            Message::parse(bytes.clone()),
+            rsip::Request::try_from(bytes.as_ref()),
+        ) else {
             continue;
         };
         if ours.check().is_err() {
             continue;
         }
-        assert_eq!(ours.method().as_str(), theirs.method().to_string(), "{name}");
+        assert_eq!(
+            ours.method().as_str(),
+            theirs.method().to_string(),
+            "{name}"
+        );
         if let Ok(call_id) = theirs.call_id_header() {
             assert_eq!(ours.call_id().unwrap(), call_id.value(), "{name}");
         }
@@ -185,8 +258,16 @@ fn rsip_reads_the_same_values_where_it_reads_any() {
         if let Ok(Ok(Some(tag))) = theirs.from_header().map(|header| header.tag()) {
             assert_eq!(ours.from_tag().unwrap(), tag.value(), "{name}");
         }
-        if let Ok(Ok(branch)) = theirs.via_header().map(|header| header.typed().map(|via| via.branch().map(|b| b.to_string()))) {
-            assert_eq!(ours.via().unwrap().branch().map(str::to_owned), branch, "{name}");
+        if let Ok(Ok(branch)) = theirs.via_header().map(|header| {
+            header
+                .typed()
+                .map(|via| via.branch().map(|b| b.to_string()))
+        }) {
+            assert_eq!(
+                ours.via().unwrap().branch().map(str::to_owned),
+                branch,
+                "{name}"
+            );
         }
         compared += 1;
     }
@@ -195,17 +276,27 @@ fn rsip_reads_the_same_values_where_it_reads_any() {
 
 fn outcome(bytes: Bytes) -> Outcome {
     let mut layer = TransactionLayer::new(Config::default(), TokenSource::new(1, 1));
-    let flow = Flow { transport: Transport::Udp, local: "192.0.2.1:5060".parse().unwrap(), remote: "192.0.2.77:5060".parse().unwrap(), connection: 0 };
+    let flow = Flow {
+        transport: Transport::Udp,
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: "192.0.2.77:5060".parse().unwrap(),
+        connection: 0,
+    };
     layer.handle_message(start(), flow, bytes);
-    let answer = layer.poll_transmit().map(|sent| match Message::parse(sent.bytes).unwrap() {
-        Message::Response(response) => response.code(),
-        Message::Request(request) => panic!("sent {request:?}"),
-    });
+    let answer = layer
+        .poll_transmit()
+        .map(|sent| match Message::parse(sent.bytes).unwrap() {
+            Message::Response(response) => response.code(),
+            Message::Request(request) => panic!("sent {request:?}"),
+        });
     let mut outcome = Dropped;
     while let Some(event) = layer.poll_event() {
         match event {
             Event::Request { .. } => outcome = Passed,
-            Event::Dropped { reason: Drop::Malformed(_), .. } => outcome = Answered(answer.unwrap()),
+            Event::Dropped {
+                reason: Drop::Malformed(_),
+                ..
+            } => outcome = Answered(answer.unwrap()),
             Event::Dropped { .. } => assert_eq!(answer, None),
             other => panic!("{other:?}"),
         }
@@ -221,7 +312,11 @@ fn request(folder: &str, name: &str) -> Request {
 }
 
 fn read(folder: &str, name: &str) -> Bytes {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder).join(name).with_extension("dat");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(folder)
+        .join(name)
+        .with_extension("dat");
     Bytes::from(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 

@@ -14,8 +14,14 @@ pub enum Algorithm {
 impl Algorithm {
     /// As in the header, and whether it is the `-sess` form. `None`: not one that we know.
     pub fn parse(text: &str) -> Option<(Self, bool)> {
-        let is_session = text.len() > 5 && text.is_char_boundary(text.len() - 5) && text[text.len() - 5..].eq_ignore_ascii_case("-sess");
-        let name = if is_session { &text[..text.len() - 5] } else { text };
+        let is_session = text.len() > 5
+            && text.is_char_boundary(text.len() - 5)
+            && text[text.len() - 5..].eq_ignore_ascii_case("-sess");
+        let name = if is_session {
+            &text[..text.len() - 5]
+        } else {
+            text
+        };
         let found = [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512_256]
             .into_iter()
             .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))?;
@@ -69,7 +75,9 @@ impl Inputs<'_> {
         };
         let a2 = self.algorithm.hash(&[self.method, self.uri]);
         match self.qop {
-            Some((nc, cnonce)) => self.algorithm.hash(&[a1, self.nonce, nc, cnonce, "auth", &a2]),
+            Some((nc, cnonce)) => self
+                .algorithm
+                .hash(&[a1, self.nonce, nc, cnonce, "auth", &a2]),
             None => self.algorithm.hash(&[a1, self.nonce, &a2]),
         }
     }
@@ -105,13 +113,19 @@ mod tests {
             inputs.response(&secret)
         };
         assert_eq!(response(Algorithm::Md5), "8ca523f5e9506fed4657c9700eebdbec");
-        assert_eq!(response(Algorithm::Sha256), "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1");
+        assert_eq!(
+            response(Algorithm::Sha256),
+            "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+        );
     }
 
     #[test]
     fn names_are_read_in_any_case() {
         assert_eq!(Algorithm::parse("md5-SESS"), Some((Algorithm::Md5, true)));
-        assert_eq!(Algorithm::parse("sha-512-256"), Some((Algorithm::Sha512_256, false)));
+        assert_eq!(
+            Algorithm::parse("sha-512-256"),
+            Some((Algorithm::Sha512_256, false))
+        );
         assert_eq!(Algorithm::parse("SHA-1"), None);
         assert_eq!(Algorithm::parse("-sess"), None);
     }

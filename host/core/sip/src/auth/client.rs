@@ -46,15 +46,24 @@ impl Challenge {
     /// The challenges of a 401 or 407 that we can answer, in the order of preference of the
     /// server (RFC 8760 §2.4); what we do not know is left out.
     pub fn all(response: &Response) -> Vec<Challenge> {
-        let of = |name, answer_in| response.get_all(name).filter_map(move |value| Challenge::parse(value, answer_in));
+        let of = |name, answer_in| {
+            response
+                .get_all(name)
+                .filter_map(move |value| Challenge::parse(value, answer_in))
+        };
         of(HeaderName::WwwAuthenticate, HeaderName::Authorization)
-            .chain(of(HeaderName::ProxyAuthenticate, HeaderName::ProxyAuthorization))
+            .chain(of(
+                HeaderName::ProxyAuthenticate,
+                HeaderName::ProxyAuthorization,
+            ))
             .collect()
     }
 
     /// The one to answer for this realm, or for the first realm where none is wished.
     pub fn choose(response: &Response, realm: Option<&str>) -> Option<Challenge> {
-        Challenge::all(response).into_iter().find(|challenge| realm.is_none_or(|wanted| challenge.realm == wanted))
+        Challenge::all(response)
+            .into_iter()
+            .find(|challenge| realm.is_none_or(|wanted| challenge.realm == wanted))
     }
 
     fn parse(value: &str, answer_in: HeaderName) -> Option<Challenge> {
@@ -65,7 +74,13 @@ impl Challenge {
             None => (Algorithm::Md5, false),
         };
         let has_qop = match params.get("qop") {
-            Some(offered) if offered.split(',').any(|qop| qop.trim().eq_ignore_ascii_case("auth")) => true,
+            Some(offered)
+                if offered
+                    .split(',')
+                    .any(|qop| qop.trim().eq_ignore_ascii_case("auth")) =>
+            {
+                true
+            }
             // Only auth-int, or something new.
             Some(_) => return None,
             None => false,
@@ -78,7 +93,9 @@ impl Challenge {
             has_algorithm: algorithm.is_some(),
             is_session,
             has_qop,
-            stale: params.get("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
+            stale: params
+                .get("stale")
+                .is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
             answer_in,
         })
     }
@@ -96,7 +113,11 @@ pub fn answer(challenge: &Challenge, credentials: &Credentials, proof: Proof<'_>
         nonce: &challenge.nonce,
         qop: (challenge.has_qop || challenge.is_session).then_some((&*nc, proof.cnonce)),
     };
-    let secret = challenge.algorithm.secret(&credentials.username, &challenge.realm, &credentials.password);
+    let secret = challenge.algorithm.secret(
+        &credentials.username,
+        &challenge.realm,
+        &credentials.password,
+    );
     let response = inputs.response(&secret);
     let mut out = format!(
         "Digest username={}, realm={}, nonce={}, uri={}, response=\"{response}\"",
@@ -129,18 +150,35 @@ mod tests {
     fn a_register_is_answered_with_the_known_vectors() {
         for (algorithm, expected) in [
             ("MD5", "76cb68e283d73e6e0a23dfbc36f674ca"),
-            ("SHA-256", "10a1feb8619f9a842a902d7d8ebf46918b9dbd75bec003f7c78823951d888b51"),
-            ("SHA-512-256", "606ed358232fe1bbf8c1a7aefe825ece28a8be5a38a99791bebae2f96d959023"),
+            (
+                "SHA-256",
+                "10a1feb8619f9a842a902d7d8ebf46918b9dbd75bec003f7c78823951d888b51",
+            ),
+            (
+                "SHA-512-256",
+                "606ed358232fe1bbf8c1a7aefe825ece28a8be5a38a99791bebae2f96d959023",
+            ),
         ] {
             let response = unauthorized(&format!(
                 "WWW-Authenticate: Digest realm=\"sbc.example.com\", nonce=\"dcd98b7102dd2f0e\", algorithm={algorithm}, qop=\"auth,auth-int\", opaque=\"5c\""
             ));
             let challenge = Challenge::choose(&response, None).unwrap();
             assert_eq!(challenge.answer_in, HeaderName::Authorization);
-            let credentials = Credentials { username: "alice".into(), password: "s3cret".into() };
-            let proof = Proof { method: "REGISTER", uri: "sip:sbc.example.com", cnonce: "0a4f113b", count: 1 };
+            let credentials = Credentials {
+                username: "alice".into(),
+                password: "s3cret".into(),
+            };
+            let proof = Proof {
+                method: "REGISTER",
+                uri: "sip:sbc.example.com",
+                cnonce: "0a4f113b",
+                count: 1,
+            };
             let value = answer(&challenge, &credentials, proof);
-            assert!(value.contains(&format!("response=\"{expected}\"")), "{value}");
+            assert!(
+                value.contains(&format!("response=\"{expected}\"")),
+                "{value}"
+            );
             assert!(value.contains(&format!("algorithm={algorithm}, qop=auth, nc=00000001")));
             assert!(value.ends_with("opaque=\"5c\""));
         }
@@ -155,11 +193,29 @@ mod tests {
              Proxy-Authenticate: Digest realm=\"a, b\", nonce=\"3\"",
         );
         let all = Challenge::all(&response);
-        assert_eq!(all.iter().map(|c| c.nonce.as_str()).collect::<Vec<_>>(), ["2", "3"]);
-        assert_eq!((all[0].algorithm, all[0].stale, all[0].realm.as_str()), (Algorithm::Sha256, true, "a, b"));
+        assert_eq!(
+            all.iter().map(|c| c.nonce.as_str()).collect::<Vec<_>>(),
+            ["2", "3"]
+        );
+        assert_eq!(
+            (all[0].algorithm, all[0].stale, all[0].realm.as_str()),
+            (Algorithm::Sha256, true, "a, b")
+        );
         assert_eq!(all[1].answer_in, HeaderName::ProxyAuthorization);
-        let credentials = Credentials { username: "a".into(), password: "b".into() };
-        let old = answer(&all[1], &credentials, Proof { method: "INVITE", uri: "sip:x", cnonce: "c", count: 1 });
+        let credentials = Credentials {
+            username: "a".into(),
+            password: "b".into(),
+        };
+        let old = answer(
+            &all[1],
+            &credentials,
+            Proof {
+                method: "INVITE",
+                uri: "sip:x",
+                cnonce: "c",
+                count: 1,
+            },
+        );
         assert!(!old.contains("qop") && !old.contains("algorithm"), "{old}");
     }
 

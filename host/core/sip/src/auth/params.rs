@@ -7,7 +7,9 @@ use std::borrow::Cow;
 /// The parameters of a Digest challenge or of Digest credentials; none for another scheme.
 pub(super) fn digest(value: &str) -> Option<Parameters<'_>> {
     let (scheme, rest) = value.trim().split_once([' ', '\t'])?;
-    scheme.eq_ignore_ascii_case("Digest").then_some(Parameters(rest))
+    scheme
+        .eq_ignore_ascii_case("Digest")
+        .then_some(Parameters(rest))
 }
 
 pub(super) struct Parameters<'a>(&'a str);
@@ -17,7 +19,10 @@ impl<'a> Parameters<'a> {
     pub(super) fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         Values::new(self.0).find_map(|param| {
             let (found, value) = param.split_once('=')?;
-            found.trim().eq_ignore_ascii_case(name).then(|| unquote(value.trim()))
+            found
+                .trim()
+                .eq_ignore_ascii_case(name)
+                .then(|| unquote(value.trim()))
         })
     }
 

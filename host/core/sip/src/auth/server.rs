@@ -47,39 +47,70 @@ pub enum Verdict {
 impl Authenticator {
     /// `seed` is secret.
     pub fn new(seed: u64, lifetime_s: u64) -> Self {
-        let secret = Sha256::new().chain_update(b"gatepost nonce").chain_update(seed.to_be_bytes()).finalize();
-        Authenticator { secret: secret.into(), counter: 0, lifetime_s, used: BTreeMap::new() }
+        let secret = Sha256::new()
+            .chain_update(b"gatepost nonce")
+            .chain_update(seed.to_be_bytes())
+            .finalize();
+        Authenticator {
+            secret: secret.into(),
+            counter: 0,
+            lifetime_s,
+            used: BTreeMap::new(),
+        }
     }
 
     /// The value of one WWW-Authenticate or Proxy-Authenticate. Where several algorithms are
     /// offered each has a header of its own, the strongest first (RFC 8760 §2.4). `now_s` is
     /// wall-clock time in seconds.
-    pub fn challenge(&mut self, now_s: u64, realm: &str, algorithm: Algorithm, stale: bool) -> String {
+    pub fn challenge(
+        &mut self,
+        now_s: u64,
+        realm: &str,
+        algorithm: Algorithm,
+        stale: bool,
+    ) -> String {
         self.counter += 1;
         let stem = format!("{now_s:x}-{:x}", self.counter);
         let nonce = format!("{stem}-{}", self.seal(&stem));
         let stale = if stale { ", stale=true" } else { "" };
-        format!("Digest realm={}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}", quote(realm), algorithm.as_str())
+        format!(
+            "Digest realm={}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}",
+            quote(realm),
+            algorithm.as_str()
+        )
     }
 
     /// Checks a claim. `secret` is [`Algorithm::secret`] of the user under the claim's realm
     /// and algorithm; for an unknown user pass any text, so that the time does not tell.
-    pub fn verify(&mut self, now_s: u64, request: &Request, claim: &Claim, secret: &str) -> Verdict {
+    pub fn verify(
+        &mut self,
+        now_s: u64,
+        request: &Request,
+        claim: &Claim,
+        secret: &str,
+    ) -> Verdict {
         let inputs = Inputs {
             algorithm: claim.algorithm,
             is_session: claim.is_session,
             method: request.method().as_str(),
             uri: &claim.uri,
             nonce: &claim.nonce,
-            qop: claim.qop.as_ref().map(|(nc, cnonce)| (nc.as_str(), cnonce.as_str())),
+            qop: claim
+                .qop
+                .as_ref()
+                .map(|(nc, cnonce)| (nc.as_str(), cnonce.as_str())),
         };
         let expected = inputs.response(secret);
         let given = claim.response.to_ascii_lowercase();
-        if !bool::from(expected.as_bytes().ct_eq(given.as_bytes())) || !is_same_uri(&claim.uri, request.uri()) {
+        if !bool::from(expected.as_bytes().ct_eq(given.as_bytes()))
+            || !is_same_uri(&claim.uri, request.uri())
+        {
             return Verdict::Denied;
         }
         self.forget_old(now_s);
-        let Some(made_s) = self.made_at(&claim.nonce) else { return Verdict::Stale };
+        let Some(made_s) = self.made_at(&claim.nonce) else {
+            return Verdict::Stale;
+        };
         if made_s > now_s + 5 || now_s.saturating_sub(made_s) > self.lifetime_s {
             return Verdict::Stale;
         }
@@ -101,7 +132,11 @@ impl Authenticator {
 
     fn forget_old(&mut self, now_s: u64) {
         let oldest = now_s.saturating_sub(self.lifetime_s);
-        while self.used.first_key_value().is_some_and(|((made_s, _), _)| *made_s < oldest) {
+        while self
+            .used
+            .first_key_value()
+            .is_some_and(|((made_s, _), _)| *made_s < oldest)
+        {
             self.used.pop_first();
         }
     }
@@ -117,7 +152,11 @@ impl Authenticator {
     }
 
     fn seal(&self, stem: &str) -> String {
-        let hash = Sha256::new().chain_update(self.secret).chain_update(stem).chain_update(self.secret).finalize();
+        let hash = Sha256::new()
+            .chain_update(self.secret)
+            .chain_update(stem)
+            .chain_update(self.secret)
+            .finalize();
         hex::encode(&hash[..16])
     }
 }
@@ -126,7 +165,10 @@ impl Claim {
     /// What Authorization (for 401) or Proxy-Authorization (for 407) of a request says for
     /// this realm; none where there is none that we can check.
     pub fn of(request: &Request, header: HeaderName, realm: &str) -> Option<Claim> {
-        request.get_all(header).filter_map(Claim::parse).find(|claim| claim.realm == realm)
+        request
+            .get_all(header)
+            .filter_map(Claim::parse)
+            .find(|claim| claim.realm == realm)
     }
 
     fn parse(value: &str) -> Option<Claim> {
@@ -136,7 +178,9 @@ impl Claim {
             None => (Algorithm::Md5, false),
         };
         let qop = match params.get("qop") {
-            Some(qop) if qop.eq_ignore_ascii_case("auth") => Some((params.owned("nc")?, params.owned("cnonce")?)),
+            Some(qop) if qop.eq_ignore_ascii_case("auth") => {
+                Some((params.owned("nc")?, params.owned("cnonce")?))
+            }
             Some(_) => return None,
             None => None,
         };
@@ -156,7 +200,12 @@ impl Claim {
 /// The digest's uri is that of the request; a proxy may have changed the parameters and the
 /// case of the host on the way (RFC 3261 §22.4 point 7 leaves this to policy).
 fn is_same_uri(claimed: &str, sent: &str) -> bool {
-    let core = |uri: &str| uri.split([';', '?']).next().unwrap_or(uri).to_ascii_lowercase();
+    let core = |uri: &str| {
+        uri.split([';', '?'])
+            .next()
+            .unwrap_or(uri)
+            .to_ascii_lowercase()
+    };
     core(claimed) == core(sent)
 }
 
@@ -176,10 +225,23 @@ mod tests {
             let challenge = challenge(&mut server, 1000, algorithm);
             let first = register(&challenge, "s3cret", 1);
             assert_eq!(check(&mut server, 1001, &first), Verdict::Accepted);
-            assert_eq!(check(&mut server, 1002, &first), Verdict::Stale, "the same again is a replay");
-            assert_eq!(check(&mut server, 1003, &register(&challenge, "s3cret", 2)), Verdict::Accepted);
-            assert_eq!(check(&mut server, 1301, &register(&challenge, "s3cret", 3)), Verdict::Stale);
-            assert_eq!(check(&mut server, 1003, &register(&challenge, "wrong", 4)), Verdict::Denied);
+            assert_eq!(
+                check(&mut server, 1002, &first),
+                Verdict::Stale,
+                "the same again is a replay"
+            );
+            assert_eq!(
+                check(&mut server, 1003, &register(&challenge, "s3cret", 2)),
+                Verdict::Accepted
+            );
+            assert_eq!(
+                check(&mut server, 1301, &register(&challenge, "s3cret", 3)),
+                Verdict::Stale
+            );
+            assert_eq!(
+                check(&mut server, 1003, &register(&challenge, "wrong", 4)),
+                Verdict::Denied
+            );
         }
     }
 
@@ -188,7 +250,10 @@ mod tests {
         let mut other = Authenticator::new(2, 300);
         let challenge = challenge(&mut other, 1000, Algorithm::Md5);
         let mut server = Authenticator::new(1, 300);
-        assert_eq!(check(&mut server, 1001, &register(&challenge, "s3cret", 1)), Verdict::Stale);
+        assert_eq!(
+            check(&mut server, 1001, &register(&challenge, "s3cret", 1)),
+            Verdict::Stale
+        );
     }
 
     #[test]
@@ -197,9 +262,13 @@ mod tests {
         let challenge = challenge(&mut server, 1000, Algorithm::Md5);
         let request = register(&challenge, "s3cret", 1);
         let authorization = request.get(HeaderName::Authorization).unwrap().to_owned();
-        let other = Request::builder(Method::Register, "sip:elsewhere").header(HeaderName::Authorization, authorization.clone()).build();
+        let other = Request::builder(Method::Register, "sip:elsewhere")
+            .header(HeaderName::Authorization, authorization.clone())
+            .build();
         assert_eq!(check(&mut server, 1001, &other), Verdict::Denied);
-        let invite = Request::builder(Method::Invite, "sip:sbc.example.com").header(HeaderName::Authorization, authorization).build();
+        let invite = Request::builder(Method::Invite, "sip:sbc.example.com")
+            .header(HeaderName::Authorization, authorization)
+            .build();
         assert_eq!(check(&mut server, 1001, &invite), Verdict::Denied);
     }
 
@@ -207,7 +276,10 @@ mod tests {
     fn no_two_challenges_have_the_same_nonce() {
         let mut server = Authenticator::new(1, 300);
         let one = challenge(&mut server, 1000, Algorithm::Md5);
-        assert_ne!(one.nonce, challenge(&mut server, 1000, Algorithm::Md5).nonce);
+        assert_ne!(
+            one.nonce,
+            challenge(&mut server, 1000, Algorithm::Md5).nonce
+        );
         assert!(one.nonce.len() >= 16);
     }
 
@@ -219,10 +291,20 @@ mod tests {
     }
 
     fn register(challenge: &Challenge, password: &str, count: u32) -> Request {
-        let credentials = Credentials { username: "alice".into(), password: password.into() };
-        let proof = Proof { method: "REGISTER", uri: "sip:sbc.example.com", cnonce: "0a4f113b", count };
+        let credentials = Credentials {
+            username: "alice".into(),
+            password: password.into(),
+        };
+        let proof = Proof {
+            method: "REGISTER",
+            uri: "sip:sbc.example.com",
+            cnonce: "0a4f113b",
+            count,
+        };
         let value = answer(challenge, &credentials, proof);
-        Request::builder(Method::Register, "sip:sbc.example.com").header(HeaderName::Authorization, value).build()
+        Request::builder(Method::Register, "sip:sbc.example.com")
+            .header(HeaderName::Authorization, value)
+            .build()
     }
 
     fn check(server: &mut Authenticator, now_s: u64, request: &Request) -> Verdict {

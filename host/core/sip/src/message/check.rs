@@ -13,13 +13,19 @@ use super::via::Via;
 
 pub(super) fn request(request: &Request) -> Result<(), Defect> {
     fields(request)?;
-    if request.cseq().is_some_and(|cseq| cseq.method != request.method().as_str()) {
+    if request
+        .cseq()
+        .is_some_and(|cseq| cseq.method != request.method().as_str())
+    {
         return Err(Defect::CSeqMethod);
     }
     match request.count(HeaderName::MaxForwards) {
         // Mandatory since RFC 3261, not sent by RFC 2543.
         0 => {}
-        1 if request.number::<u32>(HeaderName::MaxForwards).is_none_or(|hops| hops > 255) => {
+        1 if request
+            .number::<u32>(HeaderName::MaxForwards)
+            .is_none_or(|hops| hops > 255) =>
+        {
             return Err(Defect::MaxForwards);
         }
         1 => {}
@@ -32,7 +38,10 @@ pub(super) fn request(request: &Request) -> Result<(), Defect> {
             }
             continue;
         }
-        if request.list(HeaderName::Contact).any(|text| text != "*" && NameAddr::parse(text).is_err()) {
+        if request
+            .list(HeaderName::Contact)
+            .any(|text| text != "*" && NameAddr::parse(text).is_err())
+        {
             return Err(Defect::Contact);
         }
         break;
@@ -59,15 +68,30 @@ fn fields(fields: &Fields) -> Result<(), Defect> {
     if vias == 0 {
         return Err(Defect::ViaMissing);
     }
-    let from = once(fields, HeaderName::From, Defect::FromMissing, Defect::FromTwice)?;
+    let from = once(
+        fields,
+        HeaderName::From,
+        Defect::FromMissing,
+        Defect::FromTwice,
+    )?;
     NameAddr::parse(from).map_err(|_| Defect::From)?;
     let to = once(fields, HeaderName::To, Defect::ToMissing, Defect::ToTwice)?;
     NameAddr::parse(to).map_err(|_| Defect::To)?;
-    let call_id = once(fields, HeaderName::CallId, Defect::CallIdMissing, Defect::CallIdTwice)?;
+    let call_id = once(
+        fields,
+        HeaderName::CallId,
+        Defect::CallIdMissing,
+        Defect::CallIdTwice,
+    )?;
     if call_id.is_empty() {
         return Err(Defect::CallIdMissing);
     }
-    once(fields, HeaderName::CSeq, Defect::CSeqMissing, Defect::CSeqTwice)?;
+    once(
+        fields,
+        HeaderName::CSeq,
+        Defect::CSeqMissing,
+        Defect::CSeqTwice,
+    )?;
     fields.cseq().ok_or(Defect::CSeq)?;
     Ok(())
 }
@@ -75,5 +99,9 @@ fn fields(fields: &Fields) -> Result<(), Defect> {
 fn once(fields: &Fields, name: HeaderName, missing: Defect, twice: Defect) -> Result<&str, Defect> {
     let mut all = fields.get_all(name);
     let first = all.next().ok_or(missing)?;
-    if all.next().is_some() { Err(twice) } else { Ok(first) }
+    if all.next().is_some() {
+        Err(twice)
+    } else {
+        Ok(first)
+    }
 }

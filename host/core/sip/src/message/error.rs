@@ -121,6 +121,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { message: 65_535, start_line: 8_192, headers: 256 }
+        Limits {
+            message: 65_535,
+            start_line: 8_192,
+            headers: 256,
+        }
     }
 }

@@ -41,11 +41,17 @@ impl Span {
     const ARENA: u32 = 1 << 31;
 
     pub(super) fn wire(start: usize, end: usize) -> Self {
-        Span { start: start as u32, end: end as u32 }
+        Span {
+            start: start as u32,
+            end: end as u32,
+        }
     }
 
     fn arena(start: usize, end: usize) -> Self {
-        Span { start: start as u32, end: end as u32 | Span::ARENA }
+        Span {
+            start: start as u32,
+            end: end as u32 | Span::ARENA,
+        }
     }
 
     fn is_arena(self) -> bool {
@@ -65,13 +71,19 @@ impl Fields {
     }
 
     pub fn get_all(&self, name: HeaderName) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter(move |entry| entry.name == name).map(|entry| self.text(entry.value))
+        self.entries
+            .iter()
+            .filter(move |entry| entry.name == name)
+            .map(|entry| self.text(entry.value))
     }
 
     /// The first header of any name, in any case of letters; knows compact forms.
     pub fn named(&self, name: &str) -> Option<&str> {
         let id = HeaderName::parse(name.as_bytes());
-        let entry = self.entries.iter().find(|entry| self.is_named(entry, id, name))?;
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| self.is_named(entry, id, name))?;
         Some(self.text(entry.value))
     }
 
@@ -87,23 +99,33 @@ impl Fields {
     /// Authorization family, RFC 3261 §7.3.1).
     pub fn list(&self, name: HeaderName) -> impl Iterator<Item = &str> {
         self.get_all(name).flat_map(move |text| {
-            let (whole, parts) = if name.is_comma_list() { (None, text) } else { (Some(text), "") };
+            let (whole, parts) = if name.is_comma_list() {
+                (None, text)
+            } else {
+                (Some(text), "")
+            };
             whole.into_iter().chain(Values::new(parts))
         })
     }
 
     /// Whether a comma list (Require, Supported, Allow, …) has this word.
     pub fn lists(&self, name: HeaderName, word: &str) -> bool {
-        self.list(name).any(|found| found.eq_ignore_ascii_case(word))
+        self.list(name)
+            .any(|found| found.eq_ignore_ascii_case(word))
     }
 
     /// All headers in order: name as written and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|entry| (self.name_of(entry), self.text(entry.value)))
+        self.entries
+            .iter()
+            .map(|entry| (self.name_of(entry), self.text(entry.value)))
     }
 
     pub fn count(&self, name: HeaderName) -> usize {
-        self.entries.iter().filter(|entry| entry.name == name).count()
+        self.entries
+            .iter()
+            .filter(|entry| entry.name == name)
+            .count()
     }
 
     pub fn has(&self, name: HeaderName) -> bool {
@@ -122,7 +144,13 @@ impl Fields {
     pub fn content_type(&self) -> Option<String> {
         let value = self.get(HeaderName::ContentType)?;
         let media_type = value.split(';').next().unwrap_or(value);
-        Some(media_type.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase())
+        Some(
+            media_type
+                .chars()
+                .filter(|c| !c.is_whitespace())
+                .collect::<String>()
+                .to_ascii_lowercase(),
+        )
     }
 }
 
@@ -135,7 +163,8 @@ impl Fields {
 
     /// All Via values from the top; what cannot be read is left out.
     pub fn vias(&self) -> impl Iterator<Item = Via<'_>> {
-        self.list(HeaderName::Via).filter_map(|text| Via::parse(text).ok())
+        self.list(HeaderName::Via)
+            .filter_map(|text| Via::parse(text).ok())
     }
 
     pub fn from(&self) -> Option<NameAddr<'_>> {
@@ -162,7 +191,8 @@ impl Fields {
     /// The readable addresses of a header that is a list of them: Contact, Route,
     /// Record-Route, Path, P-Asserted-Identity, Diversion, …
     pub fn addresses(&self, name: HeaderName) -> impl Iterator<Item = NameAddr<'_>> {
-        self.list(name).filter_map(|text| NameAddr::parse(text).ok())
+        self.list(name)
+            .filter_map(|text| NameAddr::parse(text).ok())
     }
 
     pub fn call_id(&self) -> Option<&str> {
@@ -187,7 +217,9 @@ impl Fields {
     /// A header that is one plain number.
     pub fn number<N: std::str::FromStr>(&self, name: HeaderName) -> Option<N> {
         let text = self.get(name)?;
-        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+        text.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse().ok())?
     }
 }
 
@@ -202,7 +234,11 @@ impl Fields {
     pub fn set_named(&mut self, name: &str, value: impl fmt::Display) {
         let entry = self.write(name, value);
         let id = HeaderName::parse(name.as_bytes());
-        match self.entries.iter().position(|old| self.is_named(old, id, name)) {
+        match self
+            .entries
+            .iter()
+            .position(|old| self.is_named(old, id, name))
+        {
             Some(first) => {
                 self.entries[first] = entry;
                 let mut at = 0;
@@ -228,7 +264,11 @@ impl Fields {
     /// Another header, above those of its name; at the very top if there is none.
     pub fn push_front(&mut self, name: HeaderName, value: impl fmt::Display) {
         let entry = self.write(name.as_str(), value);
-        let at = self.entries.iter().position(|old| old.name == name).unwrap_or(0);
+        let at = self
+            .entries
+            .iter()
+            .position(|old| old.name == name)
+            .unwrap_or(0);
         self.entries.insert(at, entry);
     }
 
@@ -255,9 +295,12 @@ impl Fields {
     }
 
     fn replace_first(&mut self, name: HeaderName, value: Option<&str>) {
-        let Some(at) = self.entries.iter().position(|entry| entry.name == name) else { return };
+        let Some(at) = self.entries.iter().position(|entry| entry.name == name) else {
+            return;
+        };
         let text = self.text(self.entries[at].value);
-        let rest = super::text::find_top_level(text, b',').map(|comma| text[comma + 1..].trim().to_owned());
+        let rest = super::text::find_top_level(text, b',')
+            .map(|comma| text[comma + 1..].trim().to_owned());
         let line = match (value, rest.filter(|rest| !rest.is_empty())) {
             (None, None) => {
                 self.entries.remove(at);
@@ -279,7 +322,12 @@ impl Fields {
     /// No body, and none of the headers that describe one.
     pub fn remove_body(&mut self) {
         use HeaderName::{ContentDisposition, ContentEncoding, ContentLanguage, ContentType};
-        for name in [ContentDisposition, ContentEncoding, ContentLanguage, ContentType] {
+        for name in [
+            ContentDisposition,
+            ContentEncoding,
+            ContentLanguage,
+            ContentType,
+        ] {
             self.remove(name);
         }
         self.body = Bytes::new();
@@ -296,13 +344,20 @@ impl Fields {
                     self.arena.push_str(line);
                     let offset = |span: Span| start + (span.start - entry.line.start) as usize;
                     let value = if entry.value.is_arena() == entry.line.is_arena() {
-                        Span::arena(offset(entry.value), offset(entry.value) + entry.value.range().len())
+                        Span::arena(
+                            offset(entry.value),
+                            offset(entry.value) + entry.value.range().len(),
+                        )
                     } else {
                         let at = self.arena.len();
                         self.arena.push_str(from.text(entry.value));
                         Span::arena(at, self.arena.len())
                     };
-                    Entry { line: Span::arena(start, start + line.len()), value, ..*entry }
+                    Entry {
+                        line: Span::arena(start, start + line.len()),
+                        value,
+                        ..*entry
+                    }
                 }
             };
             self.entries.push(copied);
@@ -324,7 +379,11 @@ impl Fields {
             has_length |= is_length;
             let line = entry.line.range();
             match &mut run {
-                Some(run) if !entry.line.is_arena() && run.end + 2 == line.start && self.wire[run.end..].starts_with(b"\r\n") => {
+                Some(run)
+                    if !entry.line.is_arena()
+                        && run.end + 2 == line.start
+                        && self.wire[run.end..].starts_with(b"\r\n") =>
+                {
                     run.end = line.end;
                     continue;
                 }
@@ -357,7 +416,12 @@ impl Fields {
 
     /// About how long `write_to` will be.
     pub(super) fn written_len(&self) -> usize {
-        self.entries.iter().map(|entry| entry.line.range().len() + 2).sum::<usize>() + self.body.len() + 32
+        self.entries
+            .iter()
+            .map(|entry| entry.line.range().len() + 2)
+            .sum::<usize>()
+            + self.body.len()
+            + 32
     }
 
     /// Adds to the arena: `name: value`, without the line break.
@@ -410,7 +474,8 @@ impl Fields {
     }
 
     fn is_named(&self, entry: &Entry, id: HeaderName, name: &str) -> bool {
-        entry.name == id && (id != HeaderName::Other || self.name_of(entry).eq_ignore_ascii_case(name))
+        entry.name == id
+            && (id != HeaderName::Other || self.name_of(entry).eq_ignore_ascii_case(name))
     }
 
     fn retain(&mut self, mut keep: impl FnMut(&Fields, &Entry) -> bool) {
@@ -433,7 +498,13 @@ pub(super) struct OneLine<'a>(pub(super) &'a mut String);
 impl fmt::Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if text.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            self.0.extend(text.chars().map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }));
+            self.0.extend(text.chars().map(|c| {
+                if matches!(c, '\r' | '\n' | '\0') {
+                    ' '
+                } else {
+                    c
+                }
+            }));
         } else {
             self.0.push_str(text);
         }

@@ -44,13 +44,19 @@ pub struct FramingLimits {
 
 impl Default for FramingLimits {
     fn default() -> Self {
-        FramingLimits { header: 32 << 10, message: 65_535 }
+        FramingLimits {
+            header: 32 << 10,
+            message: 65_535,
+        }
     }
 }
 
 impl StreamFramer {
     pub fn new(limits: FramingLimits) -> Self {
-        StreamFramer { limits, ..StreamFramer::default() }
+        StreamFramer {
+            limits,
+            ..StreamFramer::default()
+        }
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
@@ -58,14 +64,19 @@ impl StreamFramer {
     }
 
     /// The next item; `None` until more bytes come. After an error every call gives the error.
-    #[expect(clippy::should_implement_trait, reason = "not an iterator: None means later, not never")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "not an iterator: None means later, not never"
+    )]
     pub fn next(&mut self) -> Result<Option<Framed>, FramingError> {
         if self.searched == 0
             && let Some(ping) = self.skip_empty_lines()
         {
             return Ok(Some(ping));
         }
-        let Some(header) = self.find_header_end()? else { return Ok(None) };
+        let Some(header) = self.find_header_end()? else {
+            return Ok(None);
+        };
         let length = content_length(&self.buffer[..header])?;
         let total = header.saturating_add(length);
         if total > self.limits.message {
@@ -122,7 +133,11 @@ impl StreamFramer {
             // A lone CRLF in front is no header section.
             if let Some(end) = end.filter(|_| !self.buffer[..after].trim_ascii().is_empty()) {
                 self.searched = from;
-                return if end > self.limits.header { Err(FramingError::HeaderTooLong) } else { Ok(Some(end)) };
+                return if end > self.limits.header {
+                    Err(FramingError::HeaderTooLong)
+                } else {
+                    Ok(Some(end))
+                };
             }
             from = after;
         }
@@ -131,21 +146,30 @@ impl StreamFramer {
     }
 
     fn undecided(&self) -> Result<Option<usize>, FramingError> {
-        if self.buffer.len() > self.limits.header { Err(FramingError::HeaderTooLong) } else { Ok(None) }
+        if self.buffer.len() > self.limits.header {
+            Err(FramingError::HeaderTooLong)
+        } else {
+            Ok(None)
+        }
     }
 }
 
 fn content_length(header: &[u8]) -> Result<usize, FramingError> {
     let mut found = None;
     for line in header.split(|b| *b == b'\n').skip(1) {
-        let Some(colon) = memchr(b':', line) else { continue };
+        let Some(colon) = memchr(b':', line) else {
+            continue;
+        };
         let name = line[..colon].trim_ascii_end();
         if !name.eq_ignore_ascii_case(b"content-length") && !name.eq_ignore_ascii_case(b"l") {
             continue;
         }
         let value = line[colon + 1..].trim_ascii();
         let digits = !value.is_empty() && value.len() < 19 && value.iter().all(u8::is_ascii_digit);
-        let value = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+        let value = std::str::from_utf8(value)
+            .ok()
+            .filter(|_| digits)
+            .and_then(|text| text.parse().ok());
         let value: usize = value.ok_or(FramingError::ContentLength)?;
         if found.is_some_and(|before| before != value) {
             return Err(FramingError::ContentLength);
@@ -177,7 +201,11 @@ mod tests {
                 }
             }
             let message = Framed::Message(Bytes::from_static(MESSAGE));
-            assert_eq!(items, [message.clone(), Framed::Ping, message], "chunks of {size}");
+            assert_eq!(
+                items,
+                [message.clone(), Framed::Ping, message],
+                "chunks of {size}"
+            );
         }
     }
 
@@ -195,15 +223,33 @@ mod tests {
     #[test]
     fn a_stream_that_cannot_be_followed_is_an_error() {
         let error = |text: &[u8]| {
-            let mut framer = StreamFramer::new(FramingLimits { header: 100, message: 200 });
+            let mut framer = StreamFramer::new(FramingLimits {
+                header: 100,
+                message: 200,
+            });
             framer.push(text);
             framer.next().unwrap_err()
         };
-        assert_eq!(error(b"A b SIP/2.0\r\nVia: x\r\n\r\n"), FramingError::NoContentLength);
-        assert_eq!(error(b"A b SIP/2.0\r\nl: x\r\n\r\n"), FramingError::ContentLength);
-        assert_eq!(error(b"A b SIP/2.0\r\nl: 1\r\nContent-Length: 2\r\n\r\n"), FramingError::ContentLength);
-        assert_eq!(error(b"A b SIP/2.0\r\nl: 99999999999999999999\r\n\r\n"), FramingError::ContentLength);
-        assert_eq!(error(b"A b SIP/2.0\r\nl: 190\r\n\r\n"), FramingError::MessageTooLong);
+        assert_eq!(
+            error(b"A b SIP/2.0\r\nVia: x\r\n\r\n"),
+            FramingError::NoContentLength
+        );
+        assert_eq!(
+            error(b"A b SIP/2.0\r\nl: x\r\n\r\n"),
+            FramingError::ContentLength
+        );
+        assert_eq!(
+            error(b"A b SIP/2.0\r\nl: 1\r\nContent-Length: 2\r\n\r\n"),
+            FramingError::ContentLength
+        );
+        assert_eq!(
+            error(b"A b SIP/2.0\r\nl: 99999999999999999999\r\n\r\n"),
+            FramingError::ContentLength
+        );
+        assert_eq!(
+            error(b"A b SIP/2.0\r\nl: 190\r\n\r\n"),
+            FramingError::MessageTooLong
+        );
         assert_eq!(error(&[b'x'; 101]), FramingError::HeaderTooLong);
     }
 

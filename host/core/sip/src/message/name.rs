@@ -109,7 +109,9 @@ header_names! {
 impl HeaderName {
     /// In any case of letters, long or compact.
     pub fn parse(name: &[u8]) -> Self {
-        let (Some(first), Some(last)) = (name.first(), name.last()) else { return HeaderName::Other };
+        let (Some(first), Some(last)) = (name.first(), name.last()) else {
+            return HeaderName::Other;
+        };
         let mut slot = hash(name.len(), *first, *last);
         // Filled to a fifth: the walk ends within a few steps.
         while SLOTS[slot] != EMPTY {

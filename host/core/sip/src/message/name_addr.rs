@@ -3,6 +3,7 @@
 
 use super::text::{Params, find_top_level, is_balanced, unquote};
 use super::uri::{SipUri, UriError};
+use memchr::memchr3;
 use std::borrow::Cow;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,11 @@ impl<'a> NameAddr<'a> {
                 if uri.contains([',', '?', '"', ' ']) {
                     return Err(NameAddrError);
                 }
-                NameAddr { raw_display: "", uri, params: Params::new(&text[end..]) }
+                NameAddr {
+                    raw_display: "",
+                    uri,
+                    params: Params::new(&text[end..]),
+                }
             }
         };
         let has_scheme = parsed.uri.find(':').is_some_and(|colon| colon > 0);
@@ -64,6 +69,13 @@ impl<'a> NameAddr<'a> {
 
 /// The `<` of a name-addr. An error where the display name's quotes do not close.
 fn find_bracket(text: &str) -> Result<Option<usize>, NameAddrError> {
+    // As a rule there is no quote, or nothing that it hides.
+    match memchr3(b'"', b'<', b';', text.as_bytes()) {
+        None => return Ok(None),
+        Some(at) if text.as_bytes()[at] == b'<' => return Ok(Some(at)),
+        Some(at) if text.as_bytes()[at] == b';' => return Ok(None),
+        Some(_) => {}
+    }
     let (mut quoted, mut escaped) = (false, false);
     for (i, byte) in text.bytes().enumerate() {
         match byte {
@@ -85,7 +97,8 @@ mod tests {
 
     #[test]
     fn a_quoted_name_may_hold_anything() {
-        let addr = NameAddr::parse(r#""J \"<sip:x>;tag=no\" \\" <sip:a@b;p=1>;tag=t1;q=0.5"#).unwrap();
+        let addr =
+            NameAddr::parse(r#""J \"<sip:x>;tag=no\" \\" <sip:a@b;p=1>;tag=t1;q=0.5"#).unwrap();
         assert_eq!(addr.display().unwrap(), r#"J "<sip:x>;tag=no" \"#);
         assert_eq!(addr.uri, "sip:a@b;p=1");
         assert_eq!(addr.tag(), Some("t1"));
@@ -95,15 +108,36 @@ mod tests {
     #[test]
     fn without_brackets_the_parameters_are_the_headers() {
         let addr = NameAddr::parse("sip:vivekg@chair ;   tag    = 1918181833n").unwrap();
-        assert_eq!((addr.uri, addr.tag()), ("sip:vivekg@chair", Some("1918181833n")));
+        assert_eq!(
+            (addr.uri, addr.tag()),
+            ("sip:vivekg@chair", Some("1918181833n"))
+        );
         assert_eq!(addr.display(), None);
-        assert_eq!(NameAddr::parse("caller<sip:c@d>;tag=3").unwrap().raw_display, "caller");
-        assert_eq!(NameAddr::parse("isbn:2983792873").unwrap().uri, "isbn:2983792873");
+        assert_eq!(
+            NameAddr::parse("caller<sip:c@d>;tag=3")
+                .unwrap()
+                .raw_display,
+            "caller"
+        );
+        assert_eq!(
+            NameAddr::parse("isbn:2983792873").unwrap().uri,
+            "isbn:2983792873"
+        );
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for bad in ["", "<sip:a@b", "\"Mr. X <sip:a@b>;tag=1", "sip:a@b?Route=x", "<>", "nothing", "<sip:a>;;", "<sip:a>junk", "<sip:a>;x=\"y"] {
+        for bad in [
+            "",
+            "<sip:a@b",
+            "\"Mr. X <sip:a@b>;tag=1",
+            "sip:a@b?Route=x",
+            "<>",
+            "nothing",
+            "<sip:a>;;",
+            "<sip:a>junk",
+            "<sip:a>;x=\"y",
+        ] {
             assert_eq!(NameAddr::parse(bad), Err(NameAddrError), "{bad}");
         }
     }

@@ -22,19 +22,43 @@ pub struct Request {
 #[derive(Clone)]
 enum Line {
     /// As received: end of the line in the wire, and where its URI is.
-    Wire { end: u32, uri: Range<u32> },
-    Own { uri: String },
+    Wire {
+        end: u32,
+        uri: Range<u32>,
+    },
+    Own {
+        uri: String,
+    },
 }
 
 impl Request {
     /// A request of our own.
     pub fn builder(method: Method, uri: impl Into<String>) -> RequestBuilder {
-        RequestBuilder(Request { method, line: Line::Own { uri: uri.into() }, fields: Fields::default(), defect: None })
+        RequestBuilder(Request {
+            method,
+            line: Line::Own { uri: uri.into() },
+            fields: Fields::default(),
+            defect: None,
+        })
     }
 
-    pub(super) fn from_wire(fields: Fields, method: Method, uri: Range<usize>, end: usize, defect: Option<Defect>) -> Self {
-        let line = Line::Wire { end: end as u32, uri: uri.start as u32..uri.end as u32 };
-        Request { method, line, fields, defect }
+    pub(super) fn from_wire(
+        fields: Fields,
+        method: Method,
+        uri: Range<usize>,
+        end: usize,
+        defect: Option<Defect>,
+    ) -> Self {
+        let line = Line::Wire {
+            end: end as u32,
+            uri: uri.start as u32..uri.end as u32,
+        };
+        Request {
+            method,
+            line,
+            fields,
+            defect,
+        }
     }
 
     pub fn set_uri(&mut self, uri: impl Into<String>) {
@@ -50,7 +74,8 @@ impl Request {
         match &self.line {
             Line::Own { uri } => uri,
             Line::Wire { uri, .. } => {
-                std::str::from_utf8(&self.fields.wire[uri.start as usize..uri.end as usize]).unwrap_or("")
+                std::str::from_utf8(&self.fields.wire[uri.start as usize..uri.end as usize])
+                    .unwrap_or("")
             }
         }
     }

@@ -27,7 +27,13 @@ impl Response {
     pub fn to(request: &Request, code: u16, reason: &str) -> Self {
         let mut fields = Fields::default();
         fields.arena.reserve(512);
-        for name in [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq] {
+        for name in [
+            HeaderName::Via,
+            HeaderName::From,
+            HeaderName::To,
+            HeaderName::CallId,
+            HeaderName::CSeq,
+        ] {
             fields.copy(name, request);
         }
         if code == 100 {
@@ -36,9 +42,23 @@ impl Response {
         if (101..300).contains(&code) && request.method().makes_dialog() {
             fields.copy(HeaderName::RecordRoute, request);
         }
-        let reason = if reason.is_empty() { reason_phrase(code) } else { reason };
-        let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().into_boxed_str();
-        Response { code, reason, line_end: 0, fields, defect: None }
+        let reason = if reason.is_empty() {
+            reason_phrase(code)
+        } else {
+            reason
+        };
+        let reason = reason
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect::<String>()
+            .into_boxed_str();
+        Response {
+            code,
+            reason,
+            line_end: 0,
+            fields,
+            defect: None,
+        }
     }
 
     /// `to`, for building in one expression.
@@ -47,13 +67,27 @@ impl Response {
         self
     }
 
-    pub(super) fn from_wire(fields: Fields, code: u16, reason: Box<str>, line_end: usize, defect: Option<Defect>) -> Self {
-        Response { code, reason, line_end: line_end as u32, fields, defect }
+    pub(super) fn from_wire(
+        fields: Fields,
+        code: u16,
+        reason: Box<str>,
+        line_end: usize,
+        defect: Option<Defect>,
+    ) -> Self {
+        Response {
+            code,
+            reason,
+            line_end: line_end as u32,
+            fields,
+            defect,
+        }
     }
 
     /// Puts a tag on To where there is none yet.
     pub fn set_to_tag(&mut self, tag: &str) {
-        let Some(to) = self.get(HeaderName::To) else { return };
+        let Some(to) = self.get(HeaderName::To) else {
+            return;
+        };
         if self.to_tag().is_none() {
             let tagged = format!("{to};tag={tag}");
             self.set(HeaderName::To, tagged);

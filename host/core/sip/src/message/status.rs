@@ -76,11 +76,17 @@ pub fn reason_phrase(code: u16) -> &'static str {
         606 => "Not Acceptable",
         607 => "Unwanted",
         608 => "Rejected",
-        100..=199 => "Progress",
-        200..=299 => "Success",
-        300..=399 => "Redirection",
-        400..=499 => "Request Failure",
-        500..=599 => "Server Failure",
-        _ => "Global Failure",
+        _ => class_phrase(code),
+    }
+}
+
+fn class_phrase(code: u16) -> &'static str {
+    match code {
+        ..200 => "Progress",
+        200..300 => "Success",
+        300..400 => "Redirection",
+        400..500 => "Request Failure",
+        500..600 => "Server Failure",
+        600.. => "Global Failure",
     }
 }

@@ -1,16 +1,28 @@
 //! The little grammar that all header values share: quoted strings, angle brackets, comma
 //! lists and `;name=value` parameters (RFC 3261 §7.3.1, §25.1).
 
+use memchr::{memchr, memchr2, memchr3};
 use std::borrow::Cow;
 
 /// Position of the first `wanted` byte outside of quoted strings and `<…>`.
 pub fn find_top_level(text: &str, wanted: u8) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let first = memchr(wanted, bytes)?;
+    // As a rule nothing was opened before it.
+    if memchr2(b'"', b'<', &bytes[..first]).is_none() {
+        return Some(first);
+    }
     let mut scan = Scan::default();
-    text.bytes().position(|byte| scan.is_top_level(byte) && byte == wanted)
+    bytes
+        .iter()
+        .position(|byte| scan.is_top_level(*byte) && *byte == wanted)
 }
 
 /// Whether quotes and angle brackets are all closed.
 pub fn is_balanced(text: &str) -> bool {
+    if memchr3(b'"', b'<', b'>', text.as_bytes()).is_none() {
+        return true;
+    }
     let mut scan = Scan::default();
     for byte in text.bytes() {
         scan.is_top_level(byte);
@@ -20,7 +32,10 @@ pub fn is_balanced(text: &str) -> bool {
 
 /// Text without its surrounding quotes and its backslashes (RFC 3261 §25.1, quoted-string).
 pub fn unquote(text: &str) -> Cow<'_, str> {
-    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+    let Some(inner) = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    else {
         return Cow::Borrowed(text);
     };
     if !inner.contains('\\') {
@@ -51,7 +66,10 @@ pub fn quote(text: &str) -> String {
 
 /// RFC 3261 §25.1, token.
 pub fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(b))
+    !text.is_empty()
+        && text
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(b))
 }
 
 /// The elements of a comma list. Empty ones are left out.
@@ -133,7 +151,9 @@ impl<'a> Params<'a> {
 
     /// The value of the first parameter of that name; empty where it has none.
     pub fn get(self, name: &str) -> Option<&'a str> {
-        self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.unwrap_or(""))
+        self.iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.unwrap_or(""))
     }
 
     pub fn has(self, name: &str) -> bool {
@@ -161,6 +181,10 @@ impl<'a> Params<'a> {
 }
 
 fn find_unquoted(text: &str, wanted: u8) -> Option<usize> {
+    let first = memchr(wanted, text.as_bytes())?;
+    if memchr(b'"', &text.as_bytes()[..first]).is_none() {
+        return Some(first);
+    }
     let (mut quoted, mut escaped) = (false, false);
     text.bytes().position(|byte| {
         match byte {
@@ -174,7 +198,9 @@ fn find_unquoted(text: &str, wanted: u8) -> Option<usize> {
 }
 
 fn strip_quotes(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
+    text.strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(text)
 }
 
 #[derive(Default)]
@@ -207,7 +233,10 @@ mod tests {
     fn commas_in_quotes_and_brackets_do_not_split() {
         let text = r#""a, \"b" <sip:x@y;p=1,2>;q=1 ,, <sip:z>, last"#;
         let values: Vec<&str> = Values::new(text).collect();
-        assert_eq!(values, [r#""a, \"b" <sip:x@y;p=1,2>;q=1"#, "<sip:z>", "last"]);
+        assert_eq!(
+            values,
+            [r#""a, \"b" <sip:x@y;p=1,2>;q=1"#, "<sip:z>", "last"]
+        );
     }
 
     #[test]

@@ -41,7 +41,10 @@ impl<'a> SipUri<'a> {
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
         let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
         let scheme = Scheme::parse(scheme)?;
-        if rest.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'<' || b == b'>' || b == b'"') {
+        if rest
+            .bytes()
+            .any(|b| b <= b' ' || b == 0x7f || b == b'<' || b == b'>' || b == b'"')
+        {
             return Err(UriError::Character);
         }
         if scheme == Scheme::Tel {
@@ -50,14 +53,25 @@ impl<'a> SipUri<'a> {
                 return Err(UriError::Host);
             }
             let params = Params::new(params);
-            return Ok(SipUri { scheme, user: Some(number), password: None, host: "", port: None, params, headers: None });
+            return Ok(SipUri {
+                scheme,
+                user: Some(number),
+                password: None,
+                host: "",
+                port: None,
+                params,
+                headers: None,
+            });
         }
         // `;`, `?` and `/` are allowed in the user part: look for its end first.
         let (user_info, rest) = match rest.find('@') {
             Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
             None => (None, rest),
         };
-        let (user, password) = match user_info.map(|info| info.split_once(':').map_or((info, None), |(u, p)| (u, Some(p)))) {
+        let (user, password) = match user_info.map(|info| {
+            info.split_once(':')
+                .map_or((info, None), |(u, p)| (u, Some(p)))
+        }) {
             Some((user, password)) => (Some(user), password),
             None => (None, None),
         };
@@ -67,7 +81,15 @@ impl<'a> SipUri<'a> {
         };
         let (host_port, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
         let (host, port) = split_host_port(host_port)?;
-        Ok(SipUri { scheme, user, password, host, port, params: Params::new(params), headers })
+        Ok(SipUri {
+            scheme,
+            user,
+            password,
+            host,
+            port,
+            params: Params::new(params),
+            headers,
+        })
     }
 
     /// The user part with its escapes resolved.
@@ -82,7 +104,9 @@ impl<'a> SipUri<'a> {
 
     /// `transport=`, where given.
     pub fn transport(&self) -> Option<crate::Transport> {
-        self.params.get("transport").and_then(crate::Transport::parse)
+        self.params
+            .get("transport")
+            .and_then(crate::Transport::parse)
     }
 
     /// Whether a Route with this URI is a loose router (RFC 3261 §19.1.1).
@@ -92,10 +116,13 @@ impl<'a> SipUri<'a> {
 
     /// Header fields in the URI, names and values with their escapes resolved.
     pub fn header_fields(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
-        self.headers.into_iter().flat_map(|headers| headers.split('&')).filter_map(|field| {
-            let (name, value) = field.split_once('=')?;
-            Some((decode(name), decode(value)))
-        })
+        self.headers
+            .into_iter()
+            .flat_map(|headers| headers.split('&'))
+            .filter_map(|field| {
+                let (name, value) = field.split_once('=')?;
+                Some((decode(name), decode(value)))
+            })
     }
 }
 
@@ -131,11 +158,17 @@ pub fn split_host_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
             None => (text, None),
         }
     };
-    if host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:%~".contains(&b) || b >= 0x80) {
+    if host.is_empty()
+        || !host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:%~".contains(&b) || b >= 0x80)
+    {
         return Err(UriError::Host);
     }
     let port = match port.map(str::trim) {
-        Some(port) if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) => return Err(UriError::Port),
+        Some(port) if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) => {
+            return Err(UriError::Port);
+        }
         Some(port) => Some(port.parse().map_err(|_| UriError::Port)?),
         None => None,
     };
@@ -151,7 +184,9 @@ pub fn decode(text: &str) -> Cow<'_, str> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while i < bytes.len() {
-        let escape = (bytes[i] == b'%').then(|| Some((hex(*bytes.get(i + 1)?)?, hex(*bytes.get(i + 2)?)?))).flatten();
+        let escape = (bytes[i] == b'%')
+            .then(|| Some((hex(*bytes.get(i + 1)?)?, hex(*bytes.get(i + 2)?)?)))
+            .flatten();
         match escape {
             Some((high, low)) => {
                 out.push(high << 4 | low);
@@ -163,7 +198,10 @@ pub fn decode(text: &str) -> Cow<'_, str> {
             }
         }
     }
-    Cow::Owned(String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Cow::Owned(
+        String::from_utf8(out)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
 }
 
 /// Escapes all that may not stand in a user part (RFC 3261 §25.1, user).

@@ -34,17 +34,26 @@ impl<'a> Via<'a> {
         if !is_sip || transport.is_empty() || !params.is_well_formed() {
             return Err(ViaError);
         }
-        Ok(Via { transport, host, port, params })
+        Ok(Via {
+            transport,
+            host,
+            port,
+            params,
+        })
     }
 
     pub fn branch(&self) -> Option<&'a str> {
-        self.params.get("branch").filter(|branch| !branch.is_empty())
+        self.params
+            .get("branch")
+            .filter(|branch| !branch.is_empty())
     }
 
     /// A branch that is unique by RFC 3261: with the cookie, and with something after it.
     pub fn unique_branch(&self) -> Option<&'a str> {
         self.branch().filter(|branch| {
-            let (cookie, rest) = branch.split_at_checked(MAGIC_COOKIE.len()).unwrap_or(("", ""));
+            let (cookie, rest) = branch
+                .split_at_checked(MAGIC_COOKIE.len())
+                .unwrap_or(("", ""));
             cookie.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty()
         })
     }
@@ -66,7 +75,10 @@ impl<'a> Via<'a> {
 }
 
 fn parse_ip(text: &str) -> Option<IpAddr> {
-    if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(inner) = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         return inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     }
     text.parse().ok()
@@ -78,14 +90,23 @@ mod tests {
 
     #[test]
     fn spaces_are_allowed_where_the_rfc_has_them() {
-        let via = Via::parse("SIP  / 2.0  / TCP     spindle.example.com : 5070  ;  branch  =   z9hG4bK9ikj8").unwrap();
-        assert_eq!((via.transport, via.host, via.port), ("TCP", "spindle.example.com", Some(5070)));
+        let via = Via::parse(
+            "SIP  / 2.0  / TCP     spindle.example.com : 5070  ;  branch  =   z9hG4bK9ikj8",
+        )
+        .unwrap();
+        assert_eq!(
+            (via.transport, via.host, via.port),
+            ("TCP", "spindle.example.com", Some(5070))
+        );
         assert_eq!(via.branch(), Some("z9hG4bK9ikj8"));
     }
 
     #[test]
     fn ipv6_has_brackets_and_received_may_have_them() {
-        let via = Via::parse("SIP/2.0/UDP [2001:db8::9:1]:5061;received=[2001:db8::9:255];rport;branch=z9hG4bKas3").unwrap();
+        let via = Via::parse(
+            "SIP/2.0/UDP [2001:db8::9:1]:5061;received=[2001:db8::9:255];rport;branch=z9hG4bKas3",
+        )
+        .unwrap();
         assert_eq!((via.host, via.port), ("2001:db8::9:1", Some(5061)));
         assert_eq!(via.received(), "2001:db8::9:255".parse().ok());
         assert_eq!(via.rport(), Some(None));
@@ -94,14 +115,37 @@ mod tests {
 
     #[test]
     fn a_bare_cookie_is_no_unique_branch() {
-        assert_eq!(Via::parse("SIP/2.0/UDP h;branch=z9hG4bK").unwrap().unique_branch(), None);
-        assert_eq!(Via::parse("SIP/2.0/UDP h;branch=390skdjuw").unwrap().unique_branch(), None);
-        assert_eq!(Via::parse("SIP/2.0/UDP h;branch=z9hG4bKx").unwrap().unique_branch(), Some("z9hG4bKx"));
+        assert_eq!(
+            Via::parse("SIP/2.0/UDP h;branch=z9hG4bK")
+                .unwrap()
+                .unique_branch(),
+            None
+        );
+        assert_eq!(
+            Via::parse("SIP/2.0/UDP h;branch=390skdjuw")
+                .unwrap()
+                .unique_branch(),
+            None
+        );
+        assert_eq!(
+            Via::parse("SIP/2.0/UDP h;branch=z9hG4bKx")
+                .unwrap()
+                .unique_branch(),
+            Some("z9hG4bKx")
+        );
     }
 
     #[test]
     fn rubbish_is_refused() {
-        for bad in ["", "SIP/2.0/UDP", "SIP/2.0 UDP h", "HTTP/1.1/UDP h", "SIP/2.0/UDP h:port", "SIP/2.0/UDP 192.0.2.15;;", "SIP/2.0/UDP ;x"] {
+        for bad in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0 UDP h",
+            "HTTP/1.1/UDP h",
+            "SIP/2.0/UDP h:port",
+            "SIP/2.0/UDP 192.0.2.15;;",
+            "SIP/2.0/UDP ;x",
+        ] {
             assert_eq!(Via::parse(bad), Err(ViaError), "{bad}");
         }
     }

@@ -39,7 +39,9 @@ impl State {
             (State::Trying { .. } | State::Proceeding, TimedOut(Timer::F)) => {
                 (State::Terminated, &[Fail(Failure::Timeout), End])
             }
-            (State::Trying { .. } | State::Proceeding, Provisional) => (State::Proceeding, &[Deliver]),
+            (State::Trying { .. } | State::Proceeding, Provisional) => {
+                (State::Proceeding, &[Deliver])
+            }
             (State::Trying { .. } | State::Proceeding, Success | Refused) => {
                 step.timers.clear();
                 if step.reliable {
@@ -48,7 +50,9 @@ impl State {
                 step.timers.set(Timer::K, step.now + step.timing.t4);
                 (State::Completed, &[Deliver])
             }
-            (State::Trying { .. } | State::Proceeding, FlowFailed) => (State::Terminated, &[Fail(Failure::Transport), End]),
+            (State::Trying { .. } | State::Proceeding, FlowFailed) => {
+                (State::Terminated, &[Fail(Failure::Transport), End])
+            }
             (State::Completed, TimedOut(Timer::K)) => (State::Terminated, &[End]),
             (state, Provisional | Success | Refused | FlowFailed | TimedOut(_)) => (state, &[]),
         }

@@ -5,10 +5,13 @@ use crate::message::{Defect, ParseError, Request, Response};
 use crate::transport::Flow;
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most events are requests and responses; a box would cost each an allocation")]
 pub enum Event {
     /// The ACK of a 2xx, the first time it comes. `invite` is the INVITE that it ends.
-    Ack { flow: Flow, invite: ServerKey, request: Request },
+    Ack {
+        flow: Flow,
+        invite: ServerKey,
+        request: Request,
+    },
     /// Nobody acknowledged our 2xx for 64·T1: end the dialog with BYE (RFC 3261 §13.3.1.4).
     AckMissing { invite: ServerKey },
     /// The peer gave up; the CANCEL is answered already. Answer the INVITE with 487.
@@ -18,7 +21,11 @@ pub enum Event {
     /// No final response will come.
     Failed { key: ClientKey, why: Failure },
     /// A new request: answer it with [`super::TransactionLayer::respond`]. Never an ACK or a CANCEL.
-    Request { key: ServerKey, flow: Flow, request: Request },
+    Request {
+        key: ServerKey,
+        flow: Flow,
+        request: Request,
+    },
     /// A response to a request of ours. For INVITE each 2xx with another To tag is one more
     /// dialog (forking).
     Response { key: ClientKey, response: Response },

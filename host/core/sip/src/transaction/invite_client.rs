@@ -33,7 +33,9 @@ impl State {
                 step.timers.set(Timer::A, step.now + interval);
                 (State::Calling { interval }, &[Resend])
             }
-            (State::Calling { .. }, TimedOut(Timer::B)) => (State::Terminated, &[Fail(Failure::Timeout), End]),
+            (State::Calling { .. }, TimedOut(Timer::B)) => {
+                (State::Terminated, &[Fail(Failure::Timeout), End])
+            }
             (State::Calling { .. } | State::Proceeding, Provisional) => {
                 step.timers.stop(Timer::A);
                 step.timers.stop(Timer::B);
@@ -59,7 +61,9 @@ impl State {
             (State::Calling { .. } | State::Proceeding, TimedOut(Timer::WaitAfterCancel)) => {
                 (State::Terminated, &[Fail(Failure::Timeout), End])
             }
-            (State::Calling { .. } | State::Proceeding, FlowFailed) => (State::Terminated, &[Fail(Failure::Transport), End]),
+            (State::Calling { .. } | State::Proceeding, FlowFailed) => {
+                (State::Terminated, &[Fail(Failure::Transport), End])
+            }
             (State::Completed, Refused) => (State::Completed, &[Ack]),
             (State::Completed, TimedOut(Timer::D) | FlowFailed) => (State::Terminated, &[End]),
             // RFC 6026 §8.4: every 2xx, of any fork and repeated, goes up.

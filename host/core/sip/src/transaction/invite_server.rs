@@ -9,8 +9,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Proceeding,
-    Accepted { interval: Duration, acknowledged: bool },
-    Completed { interval: Duration },
+    Accepted {
+        interval: Duration,
+        acknowledged: bool,
+    },
+    Completed {
+        interval: Duration,
+    },
     Confirmed,
     Terminated,
 }
@@ -42,7 +47,13 @@ impl State {
                 step.timers.clear();
                 step.timers.set(Timer::L, step.now + step.timing.lifetime());
                 step.timers.set(Timer::Resend, step.now + t1);
-                (State::Accepted { interval: t1, acknowledged: false }, &[Send])
+                (
+                    State::Accepted {
+                        interval: t1,
+                        acknowledged: false,
+                    },
+                    &[Send],
+                )
             }
             (State::Proceeding, Refused) => {
                 step.timers.clear();
@@ -52,23 +63,60 @@ impl State {
                 }
                 (State::Completed { interval: t1 }, &[Send])
             }
-            (State::Accepted { interval, acknowledged }, TimedOut(Timer::Resend)) => {
+            (
+                State::Accepted {
+                    interval,
+                    acknowledged,
+                },
+                TimedOut(Timer::Resend),
+            ) => {
                 let interval = (interval * 2).min(step.timing.t2);
                 step.timers.set(Timer::Resend, step.now + interval);
-                (State::Accepted { interval, acknowledged }, &[Resend])
+                (
+                    State::Accepted {
+                        interval,
+                        acknowledged,
+                    },
+                    &[Resend],
+                )
             }
-            (State::Accepted { interval, acknowledged: false }, Ack) => {
+            (
+                State::Accepted {
+                    interval,
+                    acknowledged: false,
+                },
+                Ack,
+            ) => {
                 step.timers.stop(Timer::Resend);
-                (State::Accepted { interval, acknowledged: true }, &[Deliver])
+                (
+                    State::Accepted {
+                        interval,
+                        acknowledged: true,
+                    },
+                    &[Deliver],
+                )
             }
-            (State::Accepted { acknowledged: false, .. }, TimedOut(Timer::L)) => (State::Terminated, &[AckMissing, End]),
-            (State::Accepted { acknowledged: true, .. }, TimedOut(Timer::L)) => (State::Terminated, &[End]),
+            (
+                State::Accepted {
+                    acknowledged: false,
+                    ..
+                },
+                TimedOut(Timer::L),
+            ) => (State::Terminated, &[AckMissing, End]),
+            (
+                State::Accepted {
+                    acknowledged: true, ..
+                },
+                TimedOut(Timer::L),
+            ) => (State::Terminated, &[End]),
             (State::Completed { interval }, TimedOut(Timer::G)) => {
                 let interval = (interval * 2).min(step.timing.t2);
                 step.timers.set(Timer::G, step.now + interval);
                 (State::Completed { interval }, &[Resend])
             }
-            (State::Completed { interval }, Retransmission) => (State::Completed { interval }, &[Resend]),
+            (State::Completed { interval }, Retransmission) => {
+                (State::Completed { interval }, &[Resend])
+            }
             (State::Completed { .. }, Ack) => {
                 step.timers.clear();
                 if step.reliable {
@@ -79,7 +127,9 @@ impl State {
             }
             (State::Completed { .. }, TimedOut(Timer::H)) => (State::Terminated, &[End]),
             (State::Confirmed, TimedOut(Timer::I)) => (State::Terminated, &[End]),
-            (state, Ack | Provisional | Refused | Retransmission | Success | TimedOut(_)) => (state, &[]),
+            (state, Ack | Provisional | Refused | Retransmission | Success | TimedOut(_)) => {
+                (state, &[])
+            }
         }
     }
 }

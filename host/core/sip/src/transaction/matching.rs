@@ -48,7 +48,17 @@ impl Matcher {
         let cseq = request.cseq()?.number.to_string();
         let branch = via.branch().unwrap_or("");
         let (call_id, from_tag) = (request.call_id()?, request.from_tag().unwrap_or(""));
-        Some(self.hash(&["2543", request.uri(), from_tag, call_id, &cseq, via.host, port, branch, method]))
+        Some(self.hash(&[
+            "2543",
+            request.uri(),
+            from_tag,
+            call_id,
+            &cseq,
+            via.host,
+            port,
+            branch,
+            method,
+        ]))
     }
 
     /// What two requests have in common that came here by two ways (RFC 3261 §8.2.2.2).
@@ -56,14 +66,26 @@ impl Matcher {
         let cseq = request.cseq()?;
         let mut bytes = [0; 10];
         let number = decimal(cseq.number, &mut bytes);
-        Some(self.hash(&["merged", request.call_id()?, request.from_tag()?, number, cseq.method]))
+        Some(self.hash(&[
+            "merged",
+            request.call_id()?,
+            request.from_tag()?,
+            number,
+            cseq.method,
+        ]))
     }
 
     /// What the ACK of a 2xx has in common with that 2xx.
     pub(super) fn acknowledged(&self, fields: &Fields) -> Option<Fingerprint> {
         let mut bytes = [0; 10];
         let number = decimal(fields.cseq()?.number, &mut bytes);
-        Some(self.hash(&["ack", fields.call_id()?, fields.from_tag().unwrap_or(""), fields.to_tag()?, number]))
+        Some(self.hash(&[
+            "ack",
+            fields.call_id()?,
+            fields.from_tag().unwrap_or(""),
+            fields.to_tag()?,
+            number,
+        ]))
     }
 
     fn hash(&self, parts: &[&str]) -> Fingerprint {

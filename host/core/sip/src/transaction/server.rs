@@ -28,7 +28,9 @@ impl State {
             (State::Proceeding, Retransmission) => (State::Proceeding, &[Resend]),
             (State::Completed, Retransmission) => (State::Completed, &[Resend]),
             (State::Completed, TimedOut(Timer::J)) => (State::Terminated, &[End]),
-            (state, Ack | Provisional | Refused | Retransmission | Success | TimedOut(_)) => (state, &[]),
+            (state, Ack | Provisional | Refused | Retransmission | Success | TimedOut(_)) => {
+                (state, &[])
+            }
         }
     }
 }

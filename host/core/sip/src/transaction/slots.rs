@@ -14,7 +14,10 @@ struct Slot<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Slots { slots: Vec::new(), free: Vec::new() }
+        Slots {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -26,7 +29,10 @@ impl<T> Slots<T> {
                 index
             }
             None => {
-                self.slots.push(Slot { generation: 0, value: Some(value) });
+                self.slots.push(Slot {
+                    generation: 0,
+                    value: Some(value),
+                });
                 (self.slots.len() - 1) as u32
             }
         };
@@ -34,7 +40,10 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn remove(&mut self, key: u64) -> Option<T> {
-        let slot = self.slots.get_mut(key as u32 as usize).filter(|slot| u64::from(slot.generation) == key >> 32)?;
+        let slot = self
+            .slots
+            .get_mut(key as u32 as usize)
+            .filter(|slot| u64::from(slot.generation) == key >> 32)?;
         let value = slot.value.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key as u32);
@@ -42,17 +51,30 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn get(&self, key: u64) -> Option<&T> {
-        self.slots.get(key as u32 as usize).filter(|slot| u64::from(slot.generation) == key >> 32)?.value.as_ref()
+        self.slots
+            .get(key as u32 as usize)
+            .filter(|slot| u64::from(slot.generation) == key >> 32)?
+            .value
+            .as_ref()
     }
 
     pub(super) fn get_mut(&mut self, key: u64) -> Option<&mut T> {
-        self.slots.get_mut(key as u32 as usize).filter(|slot| u64::from(slot.generation) == key >> 32)?.value.as_mut()
+        self.slots
+            .get_mut(key as u32 as usize)
+            .filter(|slot| u64::from(slot.generation) == key >> 32)?
+            .value
+            .as_mut()
     }
 
     /// Keys in order of their slots.
     pub(super) fn keys_where(&self, wanted: impl Fn(&T) -> bool) -> Vec<u64> {
-        let keys = self.slots.iter().enumerate().filter(|(_, slot)| slot.value.as_ref().is_some_and(&wanted));
-        keys.map(|(index, slot)| u64::from(slot.generation) << 32 | index as u64).collect()
+        let keys = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.value.as_ref().is_some_and(&wanted));
+        keys.map(|(index, slot)| u64::from(slot.generation) << 32 | index as u64)
+            .collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use sip::token::TokenSource;
-use sip::{Config, Event, Flow, Message, Transport, TransactionLayer};
+use sip::{Config, Event, Flow, Message, TransactionLayer, Transport};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -36,7 +36,11 @@ pub struct Weather {
 }
 
 impl Weather {
-    pub const FAIR: Weather = Weather { loss: 0, duplication: 0, jitter: Duration::ZERO };
+    pub const FAIR: Weather = Weather {
+        loss: 0,
+        duplication: 0,
+        jitter: Duration::ZERO,
+    };
 }
 
 impl Net {
@@ -65,7 +69,12 @@ impl Net {
     pub fn flow(&self, node: usize) -> Flow {
         let address = |node: usize| SocketAddr::from(([192, 0, 2, node as u8 + 1], 5060));
         let connection = u64::from(self.transport.is_reliable()) * 7;
-        Flow { transport: self.transport, local: address(node), remote: address(1 - node), connection }
+        Flow {
+            transport: self.transport,
+            local: address(node),
+            remote: address(1 - node),
+            connection,
+        }
     }
 
     /// Lets time pass until `until` after the start, giving each event to `user`.
@@ -73,14 +82,21 @@ impl Net {
         let end = self.start + until;
         loop {
             self.settle(&mut user);
-            let timers = self.layers.iter().filter_map(|layer| layer.poll_timeout().map(|(at, _)| at));
+            let timers = self
+                .layers
+                .iter()
+                .filter_map(|layer| layer.poll_timeout().map(|(at, _)| at));
             let arrival = self.in_flight.first_key_value().map(|((at, _), _)| *at);
             let Some(next) = timers.chain(arrival).min().filter(|next| *next <= end) else {
                 self.now = end;
                 return;
             };
             self.now = self.now.max(next);
-            while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            while let Some(entry) = self
+                .in_flight
+                .first_entry()
+                .filter(|entry| entry.key().0 <= self.now)
+            {
                 let (node, bytes) = entry.remove();
                 let flow = self.flow(node);
                 self.layers[node].handle_message(self.now, flow, bytes);
@@ -93,7 +109,10 @@ impl Net {
 
     /// When `node` sent what begins with `what`, in milliseconds since the start.
     pub fn times(&self, node: usize, what: &str) -> Vec<u128> {
-        let of = self.sent.iter().filter(|(_, by, text)| *by == node && text.starts_with(what));
+        let of = self
+            .sent
+            .iter()
+            .filter(|(_, by, text)| *by == node && text.starts_with(what));
         of.map(|(at, _, _)| at.as_millis()).collect()
     }
 
@@ -137,15 +156,27 @@ impl Net {
         if is_swallowed {
             return;
         }
-        let copies = if self.transport.is_reliable() { 1 } else { 1 + u64::from(self.random(100) < self.weather.duplication) };
+        let copies = if self.transport.is_reliable() {
+            1
+        } else {
+            1 + u64::from(self.random(100) < self.weather.duplication)
+        };
         for _ in 0..copies {
             if !self.transport.is_reliable() && self.random(100) < self.weather.loss {
                 continue;
             }
-            let jitter = Duration::from_micros(self.random(self.weather.jitter.as_micros() as u64 + 1));
-            let jitter = if self.transport.is_reliable() { Duration::ZERO } else { jitter };
+            let jitter =
+                Duration::from_micros(self.random(self.weather.jitter.as_micros() as u64 + 1));
+            let jitter = if self.transport.is_reliable() {
+                Duration::ZERO
+            } else {
+                jitter
+            };
             self.counter += 1;
-            self.in_flight.insert((self.now + Duration::from_millis(1) + jitter, self.counter), (1 - node, bytes.clone()));
+            self.in_flight.insert(
+                (self.now + Duration::from_millis(1) + jitter, self.counter),
+                (1 - node, bytes.clone()),
+            );
         }
     }
 }
@@ -155,12 +186,19 @@ fn describe(bytes: &Bytes) -> String {
     match Message::parse(bytes.clone()).expect("a layer sends good messages") {
         Message::Request(request) => request.method().to_string(),
         Message::Response(response) => {
-            format!("{} {}", response.code(), response.cseq().map_or("", |cseq| cseq.method))
+            format!(
+                "{} {}",
+                response.code(),
+                response.cseq().map_or("", |cseq| cseq.method)
+            )
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "any instant will do; only differences are looked at")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant will do; only differences are looked at"
+)]
 fn start() -> Instant {
     Instant::now()
 }

@@ -1,9 +1,9 @@
 //! What comes from the network: which transaction it belongs to, and what is dealt with
 //! before anybody is told.
 
-use super::event::{Drop, Event};
-use super::layer::{ClientKey, ServerKey, TransactionLayer};
-use super::machine::{Action, ClientInput, ServerInput};
+use super::super::event::{Drop, Event};
+use super::super::machine::{Action, ClientInput, ServerInput};
+use super::{ClientKey, ServerKey, TransactionLayer};
 use crate::message::{Defect, HeaderName, Message, Method, Request, Response};
 use crate::transport::Flow;
 use bytes::Bytes;
@@ -27,15 +27,24 @@ impl TransactionLayer {
         }
         // RFC 3261 §8.1.3.3: more than one Via means that it is not for us.
         let key = match (response.via(), response.cseq()) {
-            (Some(via), Some(cseq)) if response.vias().count() == 1 => via.branch().and_then(|branch| {
-                let key = *self.by_client.get(&self.matcher.client(branch, cseq.method))?;
-                let client = self.clients.get(key)?;
-                self.is_our_sent_by(&client.flow, &via).then_some(key)
-            }),
+            (Some(via), Some(cseq)) if response.vias().count() == 1 => {
+                via.branch().and_then(|branch| {
+                    let key = *self
+                        .by_client
+                        .get(&self.matcher.client(branch, cseq.method))?;
+                    let client = self.clients.get(key)?;
+                    self.is_our_sent_by(&client.flow, &via).then_some(key)
+                })
+            }
             _ => None,
         };
         match key {
-            Some(key) => self.step_client(now, ClientKey(key), ClientInput::of(response.code()), Some(response)),
+            Some(key) => self.step_client(
+                now,
+                ClientKey(key),
+                ClientInput::of(response.code()),
+                Some(response),
+            ),
             None => self.dropped(flow, Drop::StrayResponse),
         }
     }
@@ -49,11 +58,26 @@ impl TransactionLayer {
             return self.refuse_malformed(flow, &request, Defect::Via);
         };
         match request.method() {
-            Method::Ack => self.handle_ack(now, flow, request, self.by_server.get(&fingerprint).copied()),
-            Method::Cancel => self.handle_cancel(now, flow, request, self.by_server.get(&fingerprint).copied()),
+            Method::Ack => self.handle_ack(
+                now,
+                flow,
+                request,
+                self.by_server.get(&fingerprint).copied(),
+            ),
+            Method::Cancel => self.handle_cancel(
+                now,
+                flow,
+                request,
+                self.by_server.get(&fingerprint).copied(),
+            ),
             _ => match self.by_server.get(&fingerprint).copied() {
                 Some(key) => {
-                    self.step_server(now, ServerKey(key), ServerInput::Retransmission, Bytes::new());
+                    self.step_server(
+                        now,
+                        ServerKey(key),
+                        ServerInput::Retransmission,
+                        Bytes::new(),
+                    );
                     self.dropped(flow, Drop::Repeated);
                 }
                 None => self.handle_new(now, flow, request, fingerprint),
@@ -61,15 +85,27 @@ impl TransactionLayer {
         }
     }
 
-    fn handle_new(&mut self, now: Instant, flow: Flow, request: Request, fingerprint: super::matching::Fingerprint) {
-        let merge = if request.is_in_dialog() { None } else { self.matcher.merged(&request) };
+    fn handle_new(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        request: Request,
+        fingerprint: super::super::matching::Fingerprint,
+    ) {
+        let merge = if request.is_in_dialog() {
+            None
+        } else {
+            self.matcher.merged(&request)
+        };
         if merge.is_some_and(|merge| self.by_merge.contains_key(&merge)) {
             self.refuse(flow, &request, 482, "Merged Request");
             return self.dropped(flow, Drop::Merged);
         }
         if self.len() >= self.config.transactions {
             let retry_after = self.config.retry_after;
-            let response = self.refusal(&request, 503, "").with(HeaderName::RetryAfter, retry_after);
+            let response = self
+                .refusal(&request, 503, "")
+                .with(HeaderName::RetryAfter, retry_after);
             self.transmit(flow, response.to_bytes());
             return self.dropped(flow, Drop::Overload);
         }
@@ -79,14 +115,25 @@ impl TransactionLayer {
 
     /// An ACK belongs to a failure by its branch, to a success by its dialog.
     fn handle_ack(&mut self, now: Instant, flow: Flow, request: Request, by_branch: Option<u64>) {
-        let by_dialog = || self.matcher.acknowledged(&request).and_then(|found| self.by_ack.get(&found).copied());
-        let Some(key) = by_branch.or_else(by_dialog).filter(|key| self.servers.get(*key).is_some_and(|s| s.is_invite())) else {
+        let by_dialog = || {
+            self.matcher
+                .acknowledged(&request)
+                .and_then(|found| self.by_ack.get(&found).copied())
+        };
+        let Some(key) = by_branch
+            .or_else(by_dialog)
+            .filter(|key| self.servers.get(*key).is_some_and(|s| s.is_invite()))
+        else {
             return self.dropped(flow, Drop::StrayAck);
         };
         let invite = ServerKey(key);
         let actions = self.step_server(now, invite, ServerInput::Ack, Bytes::new());
         if actions.contains(&Action::Deliver) {
-            self.tell(Event::Ack { flow, invite, request });
+            self.tell(Event::Ack {
+                flow,
+                invite,
+                request,
+            });
         } else {
             self.dropped(flow, Drop::Repeated);
         }
@@ -94,12 +141,21 @@ impl TransactionLayer {
 
     /// RFC 3261 §9.2. The CANCEL has a server transaction of its own for its repetitions.
     fn handle_cancel(&mut self, now: Instant, flow: Flow, request: Request, invite: Option<u64>) {
-        let Some(own) = self.matcher.server_as(&request, "CANCEL") else { return };
+        let Some(own) = self.matcher.server_as(&request, "CANCEL") else {
+            return;
+        };
         if let Some(key) = self.by_server.get(&own).copied() {
-            self.step_server(now, ServerKey(key), ServerInput::Retransmission, Bytes::new());
+            self.step_server(
+                now,
+                ServerKey(key),
+                ServerInput::Retransmission,
+                Bytes::new(),
+            );
             return self.dropped(flow, Drop::Repeated);
         }
-        let Some((invite, server)) = invite.and_then(|key| Some((ServerKey(key), self.servers.get(key)?))) else {
+        let Some((invite, server)) =
+            invite.and_then(|key| Some((ServerKey(key), self.servers.get(key)?)))
+        else {
             self.refuse(flow, &request, 481, "");
             return self.dropped(flow, Drop::StrayCancel);
         };
@@ -122,7 +178,12 @@ impl TransactionLayer {
     fn refusal(&self, request: &Request, code: u16, reason: &str) -> Response {
         let mut response = Response::to(request, code, reason);
         let name = |name| request.get(name).unwrap_or("");
-        let parts = [name(HeaderName::Via), name(HeaderName::CallId), name(HeaderName::From), name(HeaderName::CSeq)];
+        let parts = [
+            name(HeaderName::Via),
+            name(HeaderName::CallId),
+            name(HeaderName::From),
+            name(HeaderName::CSeq),
+        ];
         let tag = self.tokens.tag_for(&parts);
         response.set_to_tag(tag.as_str());
         response
@@ -147,11 +208,17 @@ fn mark_source(flow: &Flow, request: &mut Request) {
     let Some(via) = request.via() else { return };
     let asks_rport = via.rport().is_some();
     let source = flow.remote.ip().to_canonical();
-    if !asks_rport && via.host_ip().is_some_and(|host| host.to_canonical() == source) {
+    if !asks_rport
+        && via
+            .host_ip()
+            .is_some_and(|host| host.to_canonical() == source)
+    {
         return;
     }
     let port = flow.remote.port();
-    let Some(text) = request.list(HeaderName::Via).next() else { return };
+    let Some(text) = request.list(HeaderName::Via).next() else {
+        return;
+    };
     let head = text.split(';').next().unwrap_or(text).trim_end();
     let mut marked = String::with_capacity(text.len() + 48);
     marked.push_str(head);

@@ -97,15 +97,29 @@ fn measure(backend: Backend, calls: u32, time: Duration) -> anyhow::Result<Cost>
         std::thread::sleep(Duration::from_millis(1));
     }
     run(&mut phones, Duration::from_millis(300));
-    let (before, cpu_before) = (handle.stats(), media_thread_cpu_ns()?);
+    let before = settled(&handle);
+    let cpu_before = media_thread_cpu_ns()?;
     let sent = run(&mut phones, time);
-    let (after, cpu_after) = (handle.stats(), media_thread_cpu_ns()?);
+    let after = settled(&handle);
+    let cpu_after = media_thread_cpu_ns()?;
     let relayed = after.sent - before.sent;
     anyhow::ensure!(relayed > 0, "nothing was relayed: {after:?}");
     Ok(Cost {
         ns_per_packet: (cpu_after - cpu_before) as f64 / relayed as f64,
         lost: 1.0 - relayed as f64 / sent as f64,
     })
+}
+
+/// The figures once nothing more is relayed: what is behind by then is lost.
+fn settled(handle: &MediaHandle) -> host::media::stats::MediaStats {
+    loop {
+        let before = handle.stats();
+        std::thread::sleep(Duration::from_millis(50));
+        let after = handle.stats();
+        if before.received == after.received {
+            return after;
+        }
+    }
 }
 
 /// Each phone once in 20 ms, spread evenly.

@@ -20,7 +20,6 @@ pub struct Loader {
     queue: SyncSender<SessionKey>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub enum Admitted {
     /// It can go to the media thread at once.
     Ready(Command),

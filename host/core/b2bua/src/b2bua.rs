@@ -127,6 +127,11 @@ impl B2bua {
         self.calls.len()
     }
 
+    /// The same, by their keys.
+    pub fn keys(&self) -> impl Iterator<Item = CallKey> {
+        self.calls.keys().copied()
+    }
+
     /// Nothing is held for any call: no index, port or timer. (Transactions linger by
     /// themselves, RFC 3261 table 4.)
     pub fn is_empty(&self) -> bool {

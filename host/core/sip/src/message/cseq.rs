@@ -8,8 +8,8 @@ pub struct CSeq<'a> {
 
 impl<'a> CSeq<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
-        let (number, method) = text.trim().split_once([' ', '\t'])?;
-        let method = method.trim();
+        let (number, method) = text.trim_ascii().split_once([' ', '\t'])?;
+        let method = method.trim_ascii();
         if !number.bytes().all(|b| b.is_ascii_digit())
             || method.is_empty()
             || method.contains([' ', '\t'])

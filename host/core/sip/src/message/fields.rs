@@ -16,7 +16,7 @@ pub struct Fields {
     pub(super) wire: Bytes,
     /// Text of edited lines, and of values that the wire has folded or not in UTF-8.
     pub(super) arena: String,
-    pub(super) entries: SmallVec<[Entry; 24]>,
+    pub(super) entries: SmallVec<[Entry; 32]>,
     pub(super) body: Bytes,
 }
 
@@ -300,7 +300,7 @@ impl Fields {
         };
         let text = self.text(self.entries[at].value);
         let rest = super::text::find_top_level(text, b',')
-            .map(|comma| text[comma + 1..].trim().to_owned());
+            .map(|comma| text[comma + 1..].trim_ascii().to_owned());
         let line = match (value, rest.filter(|rest| !rest.is_empty())) {
             (None, None) => {
                 self.entries.remove(at);

@@ -22,21 +22,21 @@ pub struct NameAddrError;
 
 impl<'a> NameAddr<'a> {
     pub fn parse(text: &'a str) -> Result<Self, NameAddrError> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         let parsed = match find_bracket(text)? {
             Some(open) => {
                 let close = open + text[open..].find('>').ok_or(NameAddrError)?;
                 NameAddr {
-                    raw_display: text[..open].trim(),
-                    uri: text[open + 1..close].trim(),
+                    raw_display: text[..open].trim_ascii(),
+                    uri: text[open + 1..close].trim_ascii(),
                     params: Params::new(&text[close + 1..]),
                 }
             }
             // Without brackets the parameters are the header's (RFC 3261 §20.10).
             None => {
                 let end = find_top_level(text, b';').unwrap_or(text.len());
-                let uri = text[..end].trim();
-                if uri.contains([',', '?', '"', ' ']) {
+                let uri = text[..end].trim_ascii();
+                if uri.bytes().any(|b| b",?\" ".contains(&b)) {
                     return Err(NameAddrError);
                 }
                 NameAddr {

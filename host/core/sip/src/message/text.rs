@@ -94,7 +94,7 @@ impl<'a> Iterator for Values<'a> {
                 None => (self.rest, ""),
             };
             self.rest = rest;
-            let value = value.trim();
+            let value = value.trim_ascii();
             if !value.is_empty() {
                 return Some(value);
             }
@@ -112,7 +112,9 @@ pub struct Params<'a> {
 impl<'a> Params<'a> {
     /// `text` is empty or begins with `;`.
     pub fn new(text: &'a str) -> Self {
-        Params { text: text.trim() }
+        Params {
+            text: text.trim_ascii(),
+        }
     }
 
     /// Name and value as written, the value without the quotes around it.
@@ -128,8 +130,10 @@ impl<'a> Params<'a> {
                 let (param, next) = rest.split_at(end);
                 rest = next;
                 let (name, value) = match param.split_once('=') {
-                    Some((name, value)) => (name.trim(), Some(strip_quotes(value.trim()))),
-                    None => (param.trim(), None),
+                    Some((name, value)) => {
+                        (name.trim_ascii(), Some(strip_quotes(value.trim_ascii())))
+                    }
+                    None => (param.trim_ascii(), None),
                 };
                 if !name.is_empty() {
                     return Some((name, value));
@@ -145,7 +149,7 @@ impl<'a> Params<'a> {
             rest = rest.strip_prefix(';')?;
             let (param, next) = rest.split_at(find_unquoted(rest, b';').unwrap_or(rest.len()));
             rest = next;
-            Some(param.trim())
+            Some(param.trim_ascii())
         })
     }
 
@@ -171,7 +175,7 @@ impl<'a> Params<'a> {
         while let Some(after) = rest.strip_prefix(';') {
             let end = find_unquoted(after, b';').unwrap_or(after.len());
             let name = after[..end].split('=').next().unwrap_or("");
-            if name.trim().is_empty() {
+            if name.trim_ascii().is_empty() {
                 return false;
             }
             rest = &after[end..];

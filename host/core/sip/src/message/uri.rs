@@ -147,14 +147,14 @@ impl Scheme {
 pub fn split_host_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or(UriError::Host)?;
-        match after.trim().strip_prefix(':') {
+        match after.trim_ascii().strip_prefix(':') {
             Some(port) => (host, Some(port)),
-            None if after.trim().is_empty() => (host, None),
+            None if after.trim_ascii().is_empty() => (host, None),
             None => return Err(UriError::Host),
         }
     } else {
         match text.split_once(':') {
-            Some((host, port)) => (host.trim_end(), Some(port)),
+            Some((host, port)) => (host.trim_ascii_end(), Some(port)),
             None => (text, None),
         }
     };
@@ -165,7 +165,7 @@ pub fn split_host_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
     {
         return Err(UriError::Host);
     }
-    let port = match port.map(str::trim) {
+    let port = match port.map(str::trim_ascii) {
         Some(port) if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) => {
             return Err(UriError::Port);
         }

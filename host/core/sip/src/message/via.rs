@@ -24,13 +24,14 @@ pub const MAGIC_COOKIE: &str = "z9hG4bK";
 impl<'a> Via<'a> {
     pub fn parse(text: &'a str) -> Result<Self, ViaError> {
         let end = find_top_level(text, b';').unwrap_or(text.len());
-        let (head, params) = (text[..end].trim(), Params::new(&text[end..]));
+        let (head, params) = (text[..end].trim_ascii(), Params::new(&text[end..]));
         let (protocol, rest) = head.split_once('/').ok_or(ViaError)?;
         let (version, rest) = rest.split_once('/').ok_or(ViaError)?;
-        let rest = rest.trim_start();
+        let rest = rest.trim_ascii_start();
         let (transport, sent_by) = rest.split_once([' ', '\t']).ok_or(ViaError)?;
-        let (host, port) = split_host_port(sent_by.trim()).map_err(|_| ViaError)?;
-        let is_sip = protocol.trim().eq_ignore_ascii_case("SIP") && version.trim() == "2.0";
+        let (host, port) = split_host_port(sent_by.trim_ascii()).map_err(|_| ViaError)?;
+        let is_sip =
+            protocol.trim_ascii().eq_ignore_ascii_case("SIP") && version.trim_ascii() == "2.0";
         if !is_sip || transport.is_empty() || !params.is_well_formed() {
             return Err(ViaError);
         }

@@ -19,8 +19,7 @@ pub(crate) struct Leg {
     pub(crate) flow: sip::Flow,
     pub(crate) trunk: Option<Trunk>,
     pub(crate) media: Option<LegMedia>,
-    /// The media thread was told of the leg.
-    opened: bool,
+    held: Held,
     /// Its audio goes to and from the A leg.
     pub(crate) bridged: bool,
     /// The peer listed UPDATE in Allow (RFC 3311 §4).
@@ -28,6 +27,16 @@ pub(crate) struct Leg {
     /// Our INVITE, on a B leg: a forking proxy may answer it more than once.
     pub(crate) invite: Option<SentInvite>,
     pub(crate) state: LegState,
+}
+
+/// What the media thread knows of the leg's port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Nothing: it only stands in a description.
+    Reserved,
+    Open,
+    /// It will tell when it has let go.
+    Closing,
 }
 
 #[derive(Debug)]
@@ -129,7 +138,7 @@ impl Leg {
             flow,
             trunk,
             media: None,
-            opened: false,
+            held: Held::Reserved,
             bridged: false,
             allows_update: false,
             invite: None,
@@ -143,27 +152,30 @@ impl Leg {
 
     /// The media thread holds something for the leg.
     pub(crate) fn has_media(&self) -> bool {
-        self.opened
+        self.held != Held::Reserved
     }
 
     pub(crate) fn open_media(&mut self, w: &mut World, call: CallKey) {
-        if let Some(media) = self.media.as_ref().filter(|_| !self.opened) {
+        if let Some(media) = self.media.as_ref().filter(|_| self.held == Held::Reserved) {
             w.media(call, media.open(w.config.media_local));
-            self.opened = true;
+            self.held = Held::Open;
         }
     }
 
     pub(crate) fn close_media(&mut self, w: &mut World, call: CallKey) {
-        match &self.media {
-            Some(media) if self.opened => w.media(call, media.close()),
-            Some(_) => self.free_port(w),
-            None => {}
+        match (&self.media, self.held) {
+            (Some(media), Held::Open) => {
+                w.media(call, media.close());
+                self.held = Held::Closing;
+            }
+            (Some(_), Held::Reserved) => self.free_port(w),
+            (Some(_), Held::Closing) | (None, _) => {}
         }
     }
 
     /// The media has let go of the port.
     pub(crate) fn free_port(&mut self, w: &mut World) {
-        self.opened = false;
+        self.held = Held::Reserved;
         if let Some(media) = self.media.take() {
             w.ports.give_back(media.port());
         }
@@ -178,7 +190,7 @@ impl Leg {
         if is_ours {
             w.ports.lose(port);
             self.media = None;
-            self.opened = false;
+            self.held = Held::Reserved;
         }
         is_ours
     }

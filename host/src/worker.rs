@@ -14,14 +14,15 @@ use crate::signalling::udp::UdpPort;
 use crate::signalling::{BoundSocket, Event, Router, sharding};
 use anyhow::Context as _;
 use b2bua::journal::Kind;
-use b2bua::{B2bua, Directory, Input, Output};
+use b2bua::key::CallKey;
+use b2bua::{B2bua, Cause, Command, Directory, Fault, Input, Output};
 use bytes::Bytes;
 use sip::{Flow, Transport};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpListener;
@@ -205,6 +206,7 @@ impl Worker {
         // Answers first: they end work that has begun.
         for order in inbox.orders.drain(..) {
             match order {
+                Order::HangUpAll => self.hang_up_all(),
                 Order::Input(input) => self.handle(input),
                 Order::Stop => return true,
             }
@@ -251,6 +253,14 @@ impl Worker {
     fn handle(&mut self, input: Input) {
         self.core.handle(Instant::now(), input);
         self.drain();
+    }
+
+    fn hang_up_all(&mut self) {
+        let calls: Vec<CallKey> = self.core.keys().collect();
+        for call in calls {
+            let cause = Cause::new(503, Fault::Host, "the host is being stopped");
+            self.handle(Input::Command { call, command: Command::Hangup { cause } });
+        }
     }
 
     fn drain(&mut self) {

@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 /// What a worker is told from inside the program.
 #[derive(Debug)]
 pub enum Order {
+    /// End all calls, in good order.
+    HangUpAll,
     Input(Input),
     /// End the thread. What calls there are is forgotten.
     Stop,

@@ -10,6 +10,8 @@ pub struct StreamFramer {
     buffer: BytesMut,
     /// How far the search for the end of the header section got.
     searched: usize,
+    /// Length of the message whose header section is complete.
+    total: Option<usize>,
     limits: FramingLimits,
 }
 
@@ -70,21 +72,28 @@ impl StreamFramer {
     )]
     pub fn next(&mut self) -> Result<Option<Framed>, FramingError> {
         if self.searched == 0
+            && self.total.is_none()
             && let Some(ping) = self.skip_empty_lines()
         {
             return Ok(Some(ping));
         }
-        let Some(header) = self.find_header_end()? else {
-            return Ok(None);
+        let total = match self.total {
+            Some(total) => total,
+            None => {
+                let Some(header) = self.find_header_end()? else {
+                    return Ok(None);
+                };
+                let total = header.saturating_add(content_length(&self.buffer[..header])?);
+                if total > self.limits.message {
+                    return Err(FramingError::MessageTooLong);
+                }
+                *self.total.insert(total)
+            }
         };
-        let length = content_length(&self.buffer[..header])?;
-        let total = header.saturating_add(length);
-        if total > self.limits.message {
-            return Err(FramingError::MessageTooLong);
-        }
         if self.buffer.len() < total {
             return Ok(None);
         }
+        self.total = None;
         self.searched = 0;
         Ok(Some(Framed::Message(self.buffer.split_to(total).freeze())))
     }

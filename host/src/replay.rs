@@ -1,74 +1,109 @@
-//! `gatepost replay CALL --with plugin.wasm`: asks a component again what a recorded call was
-//! decided on, and shows the first difference.
+//! A recorded call's routing, asked again of another component: what would it have decided,
+//! given the same answers from the world?
 
-use anyhow::{Context, Result, bail};
+use anyhow::Context as _;
 use b2bua::decision::{Outcome, Step};
 use b2bua::journal::{CallEvent, Kind};
 use plugin_host::replay::{self, ReplayOutcome};
-use serde_json::json;
+use serde::Serialize;
+use std::fmt::Write as _;
 
-/// What each router step of a call became.
+/// What became of each recorded routing step.
+#[derive(Debug, Serialize)]
 pub struct Replayed {
-    pub steps: Vec<(Step, ReplayOutcome)>,
+    pub same: bool,
+    pub steps: Vec<ReplayedStep>,
 }
 
-/// Replays every router step of the journal with `component`.
-pub fn routes(events: &[CallEvent], component: &[u8]) -> Result<Replayed> {
-    let steps: Vec<&Step> = events
+#[derive(Debug, Serialize)]
+pub struct ReplayedStep {
+    /// Journal line of the step.
+    pub seq: u32,
+    pub decider: String,
+    pub plugin: String,
+    /// SHA-256 of the component that decided then.
+    pub recorded_digest: String,
+    pub result: ReplayOutcome,
+}
+
+/// Asks `component` what the call's routers were asked. Blocks: it compiles.
+pub fn routes(events: &[CallEvent], component: &[u8]) -> anyhow::Result<Replayed> {
+    let asked: Vec<(u32, &Step)> = events
         .iter()
         .filter_map(|event| match &event.kind {
-            Kind::Step { step } if step.export == "router.on-invite" && !matches!(step.outcome, Outcome::Skipped(_)) => Some(&**step),
+            Kind::Step { step } if step.export.starts_with("router.") => Some((event.seq, step.as_ref())),
             _ => None,
         })
+        .filter(|(_, step)| !matches!(step.outcome, Outcome::Skipped(_)))
         .collect();
-    if steps.is_empty() {
-        bail!("no router was asked in this call: there is nothing to replay");
+    anyhow::ensure!(!asked.is_empty(), "no router was asked about this call");
+    let scratch = Scratch::new()?;
+    let mut steps = Vec::new();
+    for (seq, step) in asked {
+        let result = replay::route(component, step, scratch.path()).context("the component cannot be used")?;
+        steps.push(ReplayedStep {
+            seq,
+            decider: step.decider.clone(),
+            plugin: step.plugin.clone(),
+            recorded_digest: step.digest.clone(),
+            result,
+        });
     }
-    let scratch = std::env::temp_dir().join(format!("gatepost-replay-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
-    let replayed = steps.into_iter().map(|step| Ok((step.clone(), replay::route(component, step, &scratch)?))).collect::<Result<Vec<_>>>();
-    let _ = std::fs::remove_dir_all(&scratch);
-    Ok(Replayed { steps: replayed? })
+    Ok(Replayed { same: steps.iter().all(|step| step.result.is_same()), steps })
 }
 
 impl Replayed {
     pub fn is_same(&self) -> bool {
-        self.steps.iter().all(|(_, outcome)| outcome.is_same())
+        self.same
     }
 
-    pub fn to_json(&self) -> serde_json::Value {
-        let steps: Vec<_> = self
-            .steps
-            .iter()
-            .map(|(step, outcome)| json!({ "decider": step.decider, "plugin": step.plugin, "digest": step.digest, "replay": outcome }))
-            .collect();
-        json!({ "same": self.is_same(), "steps": steps })
-    }
-
-    /// For people.
+    /// For a terminal.
     pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        for (step, outcome) in &self.steps {
-            let digest = step.digest.get(..12).unwrap_or(&step.digest);
-            text.push_str(&format!("{} ({} {digest})\n", step.decider, step.plugin));
-            match outcome {
-                ReplayOutcome::Same { outcome } => text.push_str(&format!("  same: {}\n", pretty(outcome))),
+        let mut out = String::new();
+        for step in &self.steps {
+            let then = step.recorded_digest.get(..12).unwrap_or("no component");
+            let _ = writeln!(out, "line {}: {} ({} {then})", step.seq, step.decider, step.plugin);
+            let _ = match &step.result {
+                ReplayOutcome::Same { outcome } => writeln!(out, "  same: {}", json(outcome)),
                 ReplayOutcome::Decision { recorded, replayed } => {
-                    text.push_str(&format!("  recorded: {}\n  replayed: {}\n", pretty(recorded), pretty(replayed)));
+                    writeln!(out, "  diverged in its decision\n    recorded {}\n    replayed {}", json(recorded), json(replayed))
                 }
                 ReplayOutcome::Import { divergence, .. } => {
-                    let recorded = divergence.recorded.as_ref().map_or_else(|| "nothing more".to_owned(), |i| format!("{} {}", i.name, i.args));
-                    text.push_str(&format!(
-                        "  diverges at import {}: the record has {recorded}, it asked for {} {}\n",
-                        divergence.import, divergence.name, divergence.args
-                    ));
+                    let recorded = divergence.recorded.as_ref().map_or("nothing more".to_owned(), |import| format!("{}{}", import.name, json(&import.args)));
+                    let asks = format!("{}{}", divergence.name, json(&divergence.args));
+                    writeln!(out, "  diverged at import {}\n    recorded {recorded}\n    replayed {asks}", divergence.import)
                 }
-            }
+            };
         }
-        text
+        let _ = writeln!(out, "{}", if self.same { "same" } else { "diverged" });
+        out
     }
 }
 
-fn pretty(outcome: &Outcome) -> String {
-    serde_json::to_string(outcome).unwrap_or_else(|_| format!("{outcome:?}"))
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A folder for compiled code, gone with the replay.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let mut random = [0; 8];
+        std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
+        let path = std::env::temp_dir().join(format!("gatepost-replay-{}", hex::encode(random)));
+        // Code is read back from here: it must be ours.
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&path).context("a folder for compiled code")?;
+        Ok(Scratch(path))
+    }
+
+    fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

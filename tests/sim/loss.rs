@@ -39,11 +39,20 @@ fn a_callers_200_means_that_the_callee_talks_too() {
             sim.uas[0].statuses(0).iter().any(|status| *status >= 200)
         });
         sim.run_for(Duration::from_secs(35));
-        assert_eq!(sim.uas[0].is_talking(0), sim.uas[1].is_talking(0), "seed {seed}\n{}", sim.node.story());
+        assert_eq!(
+            sim.uas[0].is_talking(0),
+            sim.uas[1].is_talking(0),
+            "seed {seed}\n{}",
+            sim.node.story()
+        );
         let now = sim.now;
         sim.uas[0].bye(now, 0);
         sim.finish();
-        assert!(sim.uas[1].calls.iter().all(|call| call.over), "seed {seed}\n{}", sim.node.story());
+        assert!(
+            sim.uas[1].calls.iter().all(|call| call.over),
+            "seed {seed}\n{}",
+            sim.node.story()
+        );
     }
 }
 
@@ -53,7 +62,14 @@ fn cancels_holds_and_hunts_survive_loss_as_well() {
         let mut sim = bad_network(seed, 20);
         sim.uas[1].behaviours = vec![Behaviour::refuse(503)];
         sim.uas[2].behaviours = vec![Behaviour::answer(3000 * (seed % 3))];
-        sim.node.decides(dial(if seed % 2 == 0 { Strategy::Serial } else { Strategy::Parallel }, &[1, 2]));
+        sim.node.decides(dial(
+            if seed % 2 == 0 {
+                Strategy::Serial
+            } else {
+                Strategy::Parallel
+            },
+            &[1, 2],
+        ));
         let now = sim.now;
         sim.uas[0].call(now, "1000");
         sim.run_for(Duration::from_millis(500 * (seed % 7)));
@@ -70,7 +86,10 @@ fn cancels_holds_and_hunts_survive_loss_as_well() {
         let now = sim.now;
         sim.uas[0].bye(now, 0);
         sim.finish();
-        let left = (1..3).flat_map(|n| &sim.uas[n].calls).filter(|call| !call.over).count();
+        let left = (1..3)
+            .flat_map(|n| &sim.uas[n].calls)
+            .filter(|call| !call.over)
+            .count();
         assert_eq!(left, 0, "seed {seed}\n{}", sim.node.story());
     }
 }
@@ -84,7 +103,9 @@ fn repeated_requests_are_one_call() {
         sim.node.decides(dial(Strategy::Serial, &[1]));
         let now = sim.now;
         sim.uas[0].call(now, "1000");
-        sim.until("they talk", Duration::from_secs(5), |sim| sim.uas[0].is_talking(0) && sim.uas[1].is_talking(0));
+        sim.until("they talk", Duration::from_secs(5), |sim| {
+            sim.uas[0].is_talking(0) && sim.uas[1].is_talking(0)
+        });
         assert_eq!(sim.node.journals.len(), 1, "seed {seed}");
         assert_eq!(sim.uas[1].count(&Method::Invite), 1, "seed {seed}");
         let now = sim.now;

@@ -9,12 +9,21 @@ use tests::sim::{Sim, sdp};
 fn hold_and_resume_go_through_to_the_other_side() {
     let mut sim = super::basic::talking(1);
     modify(&mut sim, 0, Method::Invite, "sendonly");
-    assert_eq!(sdp::direction(sim.uas[1].calls[0].described.last().unwrap()), "sendonly");
-    assert_eq!(sdp::direction(sim.uas[0].calls[0].described.last().unwrap()), "recvonly");
+    assert_eq!(
+        sdp::direction(sim.uas[1].calls[0].described.last().unwrap()),
+        "sendonly"
+    );
+    assert_eq!(
+        sdp::direction(sim.uas[0].calls[0].described.last().unwrap()),
+        "recvonly"
+    );
     assert_eq!(sim.node.agreed(0).unwrap().1, "recvonly");
     assert_eq!(sim.node.agreed(1).unwrap().1, "sendonly");
     modify(&mut sim, 0, Method::Invite, "sendrecv");
-    assert_eq!(sdp::direction(sim.uas[1].calls[0].described.last().unwrap()), "sendrecv");
+    assert_eq!(
+        sdp::direction(sim.uas[1].calls[0].described.last().unwrap()),
+        "sendrecv"
+    );
     assert_eq!(sim.node.agreed(0).unwrap().1, "sendrecv");
     hang_up(sim);
 }
@@ -23,7 +32,10 @@ fn hold_and_resume_go_through_to_the_other_side() {
 fn the_callee_may_hold_too() {
     let mut sim = super::basic::talking(2);
     modify(&mut sim, 1, Method::Invite, "inactive");
-    assert_eq!(sdp::direction(sim.uas[0].calls[0].described.last().unwrap()), "inactive");
+    assert_eq!(
+        sdp::direction(sim.uas[0].calls[0].described.last().unwrap()),
+        "inactive"
+    );
     assert_eq!(sim.node.agreed(0).unwrap().1, "inactive");
     hang_up(sim);
 }
@@ -70,7 +82,12 @@ fn an_invite_without_an_offer_resumes_a_held_call() {
     let now = sim.now;
     sim.uas[0].send(now, 0, Method::Invite, None);
     sim.run_for(Duration::from_secs(1));
-    assert_eq!(sim.node.agreed(0).unwrap().1, "sendrecv", "{}", sim.node.story());
+    assert_eq!(
+        sim.node.agreed(0).unwrap().1,
+        "sendrecv",
+        "{}",
+        sim.node.story()
+    );
     assert_eq!(sim.node.agreed(1).unwrap().1, "sendrecv");
     hang_up(sim);
 }
@@ -79,12 +96,28 @@ fn an_invite_without_an_offer_resumes_a_held_call() {
 fn an_info_passes_and_its_digit_is_noted() {
     let mut sim = super::basic::talking(7);
     let now = sim.now;
-    sim.uas[0].send(now, 0, Method::Info, Some(("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n".into())));
+    sim.uas[0].send(
+        now,
+        0,
+        Method::Info,
+        Some((
+            "application/dtmf-relay",
+            "Signal=5\r\nDuration=160\r\n".into(),
+        )),
+    );
     sim.run_for(Duration::from_secs(1));
-    let info = sim.uas[1].requests.iter().find(|r| *r.method() == Method::Info).unwrap();
+    let info = sim.uas[1]
+        .requests
+        .iter()
+        .find(|r| *r.method() == Method::Info)
+        .unwrap();
     assert_eq!(info.body().as_ref(), b"Signal=5\r\nDuration=160\r\n");
     assert_eq!(sim.uas[0].calls[0].answers, [(Method::Info, 200)]);
-    assert!(sim.node.events().any(|e| matches!(e.kind, Kind::Digit { digit: '5', .. })));
+    assert!(
+        sim.node
+            .events()
+            .any(|e| matches!(e.kind, Kind::Digit { digit: '5', .. }))
+    );
     hang_up(sim);
 }
 

@@ -31,12 +31,20 @@ fn a_cancel_at_any_moment_leaves_nobody_behind() {
         sim.uas[0].cancel(now, 0);
         sim.run_for(Duration::from_secs(1));
         if sim.uas[0].is_talking(0) {
-            assert!(sim.uas[1].is_talking(0), "at {ms} ms the caller talks to nobody\n{}", sim.node.story());
+            assert!(
+                sim.uas[1].is_talking(0),
+                "at {ms} ms the caller talks to nobody\n{}",
+                sim.node.story()
+            );
             let now = sim.now;
             sim.uas[0].bye(now, 0);
         }
         sim.finish();
-        assert!(sim.uas[1].calls.iter().all(|call| call.over), "at {ms} ms the callee is left\n{}", sim.node.story());
+        assert!(
+            sim.uas[1].calls.iter().all(|call| call.over),
+            "at {ms} ms the callee is left\n{}",
+            sim.node.story()
+        );
     }
 }
 
@@ -72,13 +80,19 @@ fn a_bye_of_the_callee_before_the_callers_ack_waits_for_it() {
     sim.node.decides(dial(Strategy::Serial, &[1]));
     let now = sim.now;
     sim.uas[0].call(now, "1000");
-    sim.until("the callee is in", Duration::from_secs(1), |sim| sim.uas[1].is_talking(0));
+    sim.until("the callee is in", Duration::from_secs(1), |sim| {
+        sim.uas[1].is_talking(0)
+    });
     let now = sim.now;
     sim.uas[1].bye(now, 0);
     sim.finish();
     assert!(sim.uas[0].calls[0].over, "{}", sim.node.story());
     let lines = b2bua::explain::ladder(&sim.node.journals[&sim.node.call()]);
-    let at = |what: &str| lines.lines().position(|line| line.contains(" A ") && line.contains(what));
+    let at = |what: &str| {
+        lines
+            .lines()
+            .position(|line| line.contains(" A ") && line.contains(what))
+    };
     assert!(at("ACK").unwrap() < at("BYE").unwrap(), "{lines}");
 }
 
@@ -88,11 +102,15 @@ fn an_ack_that_never_comes_ends_the_call_after_64_t1() {
     sim.node.decides(dial(Strategy::Serial, &[1]));
     let now = sim.now;
     sim.uas[0].call(now, "1000");
-    sim.until("it rings", Duration::from_secs(1), |sim| sim.uas[0].got(0, 180));
+    sim.until("it rings", Duration::from_secs(1), |sim| {
+        sim.uas[0].got(0, 180)
+    });
     // The caller's machine dies before the answer.
     let dead = sim.uas[0].address;
     sim.link.dead.push(dead);
-    sim.until("the callee is hung up", Duration::from_secs(34), |sim| sim.uas[1].calls[0].over);
+    sim.until("the callee is hung up", Duration::from_secs(34), |sim| {
+        sim.uas[1].calls[0].over
+    });
     sim.finish();
     assert_eq!(sim.node.ended().cause.text, "the ACK never came");
 }
@@ -134,11 +152,16 @@ fn a_request_in_a_dialog_that_is_over_gets_481() {
 #[test]
 fn a_200_without_contact_cannot_be_a_call() {
     let mut sim = Sim::new(9, 2);
-    sim.uas[1].behaviours = vec![Behaviour { no_contact: true, ..Behaviour::answer(50) }];
+    sim.uas[1].behaviours = vec![Behaviour {
+        no_contact: true,
+        ..Behaviour::answer(50)
+    }];
     sim.node.decides(dial(Strategy::Serial, &[1]));
     let now = sim.now;
     sim.uas[0].call(now, "1000");
-    sim.until("the caller hears it", Duration::from_secs(2), |sim| sim.uas[0].got(0, 502));
+    sim.until("the caller hears it", Duration::from_secs(2), |sim| {
+        sim.uas[0].got(0, 502)
+    });
     sim.finish();
 }
 
@@ -148,6 +171,8 @@ fn ringing(seed: u64, behaviour: Behaviour) -> Sim {
     sim.node.decides(dial(Strategy::Serial, &[1]));
     let now = sim.now;
     sim.uas[0].call(now, "1000");
-    sim.until("it rings", Duration::from_secs(1), |sim| sim.uas[0].got(0, 180));
+    sim.until("it rings", Duration::from_secs(1), |sim| {
+        sim.uas[0].got(0, 180)
+    });
     sim
 }

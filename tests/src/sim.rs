@@ -26,7 +26,10 @@ pub struct Sim {
 
 impl Sim {
     /// A node and `agents` user agents. Everything that happens depends on the seed alone.
-    #[expect(clippy::disallowed_methods, reason = "any instant will do: the simulation only adds to it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant will do: the simulation only adds to it"
+    )]
     pub fn new(seed: u64, agents: usize) -> Sim {
         let now = Instant::now();
         Sim {
@@ -34,7 +37,9 @@ impl Sim {
             started: now,
             link: Link::new(seed),
             node: Node::new(seed),
-            uas: (0..agents).map(|n| Ua::new(agent_address(n), seed + 1 + n as u64)).collect(),
+            uas: (0..agents)
+                .map(|n| Ua::new(agent_address(n), seed + 1 + n as u64))
+                .collect(),
             seed,
         }
     }
@@ -44,7 +49,11 @@ impl Sim {
         let end = self.now + within;
         while !done(self) {
             if !self.step(end) {
-                panic!("seed {}: not within {within:?}: {what}\n{}", self.seed, self.node.story());
+                panic!(
+                    "seed {}: not within {within:?}: {what}\n{}",
+                    self.seed,
+                    self.node.story()
+                );
             }
         }
     }
@@ -59,9 +68,23 @@ impl Sim {
     pub fn finish(&mut self) {
         self.run_for(Duration::from_secs(300));
         let story = || format!("seed {}\n{}", self.seed, self.node.story());
-        assert_eq!(self.node.b2bua.calls(), 0, "calls are left over: {}", story());
-        assert!(self.node.b2bua.is_empty(), "something is left of a call: {}", story());
-        assert!(self.node.open_legs.is_empty(), "media legs are left open {:?}: {}", self.node.open_legs, story());
+        assert_eq!(
+            self.node.b2bua.calls(),
+            0,
+            "calls are left over: {}",
+            story()
+        );
+        assert!(
+            self.node.b2bua.is_empty(),
+            "something is left of a call: {}",
+            story()
+        );
+        assert!(
+            self.node.open_legs.is_empty(),
+            "media legs are left open {:?}: {}",
+            self.node.open_legs,
+            story()
+        );
         self.node.check_journals();
     }
 
@@ -73,7 +96,9 @@ impl Sim {
             self.node.next(),
             self.uas.iter().filter_map(Ua::next).min(),
         ];
-        let Some(at) = next.into_iter().flatten().min().filter(|at| *at <= end) else { return false };
+        let Some(at) = next.into_iter().flatten().min().filter(|at| *at <= end) else {
+            return false;
+        };
         self.now = self.now.max(at);
         let now = self.now;
         if let Some(packet) = self.link.deliver(now) {

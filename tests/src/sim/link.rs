@@ -42,7 +42,12 @@ impl Link {
 
     pub fn send(&mut self, now: Instant, transmit: Transmit) {
         let flow = transmit.flow;
-        let packet = Packet { from: flow.local, to: flow.remote, transport: flow.transport, bytes: transmit.bytes };
+        let packet = Packet {
+            from: flow.local,
+            to: flow.remote,
+            transport: flow.transport,
+            bytes: transmit.bytes,
+        };
         if self.dead.contains(&packet.to) {
             return;
         }

@@ -1,7 +1,9 @@
 //! Our node: the call machine, with scripts in place of plugins, media threads and resolvers.
 
 use super::link::Packet;
-use b2bua::decision::{Decision, DecisionFailure, DialPlan, FlowRef, Reject, Routed, Strategy, Target};
+use b2bua::decision::{
+    Decision, DecisionFailure, DialPlan, FlowRef, Reject, Routed, Strategy, Target,
+};
 use b2bua::directory::{Directory, Tenant, Trunk};
 use b2bua::explain::explain;
 use b2bua::flow::{Connect, FlowAction, FlowEvent};
@@ -79,7 +81,10 @@ impl Node {
 
     /// Every call runs a flow that answers each event with what `script` says.
     pub fn runs(&mut self, mut script: impl FnMut(&FlowEvent) -> Vec<FlowAction> + 'static) {
-        self.decides(Decision::RunFlow(FlowRef { name: "menu".into(), ext: Vec::new() }));
+        self.decides(Decision::RunFlow(FlowRef {
+            name: "menu".into(),
+            ext: Vec::new(),
+        }));
         self.flow = Box::new(move |event| Some(Ok(script(event))));
     }
 
@@ -90,7 +95,13 @@ impl Node {
             remote: packet.from,
             connection: u64::from(packet.transport.is_reliable()),
         };
-        self.handle(now, Input::Message { flow, bytes: packet.bytes.clone() });
+        self.handle(
+            now,
+            Input::Message {
+                flow,
+                bytes: packet.bytes.clone(),
+            },
+        );
     }
 
     pub fn handle(&mut self, now: Instant, input: Input) {
@@ -100,7 +111,10 @@ impl Node {
 
     pub fn next(&self) -> Option<Instant> {
         let pending = self.pending.first_key_value().map(|((at, _), _)| *at);
-        [pending, self.b2bua.poll_timeout().map(|(at, _)| at)].into_iter().flatten().min()
+        [pending, self.b2bua.poll_timeout().map(|(at, _)| at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn pass_time(&mut self, now: Instant) {
@@ -141,7 +155,12 @@ impl Node {
     /// The codec of each leg as last agreed, and its direction.
     pub fn agreed(&self, leg: u16) -> Option<(String, String)> {
         let last = self.events().filter_map(|event| match &event.kind {
-            Kind::Media { leg: of, codec, direction, .. } if of.0 == leg => Some((codec.clone(), direction.clone())),
+            Kind::Media {
+                leg: of,
+                codec,
+                direction,
+                ..
+            } if of.0 == leg => Some((codec.clone(), direction.clone())),
             _ => None,
         });
         last.last()
@@ -149,8 +168,15 @@ impl Node {
 
     pub fn check_journals(&self) {
         for (call, events) in &self.journals {
-            assert!(matches!(events.first().map(|e| &e.kind), Some(Kind::Arrived { .. })), "{call} does not begin with its arrival");
-            assert!(matches!(events.last().map(|e| &e.kind), Some(Kind::Ended(_))), "{call} does not end\n{}", self.story());
+            assert!(
+                matches!(events.first().map(|e| &e.kind), Some(Kind::Arrived { .. })),
+                "{call} does not begin with its arrival"
+            );
+            assert!(
+                matches!(events.last().map(|e| &e.kind), Some(Kind::Ended(_))),
+                "{call} does not end\n{}",
+                self.story()
+            );
             for (n, event) in events.iter().enumerate() {
                 assert_eq!(event.seq as usize, n, "{call} has a gap");
             }
@@ -164,7 +190,12 @@ impl Node {
     pub fn story(&self) -> String {
         let mut out = String::new();
         for (call, events) in &self.journals {
-            let _ = writeln!(out, "--- {call}\n{}{:#?}", b2bua::explain::ladder(events), explain(events).sentences);
+            let _ = writeln!(
+                out,
+                "--- {call}\n{}{:#?}",
+                b2bua::explain::ladder(events),
+                explain(events).sentences
+            );
         }
         out
     }
@@ -173,27 +204,65 @@ impl Node {
         while let Some(output) = self.b2bua.poll_output() {
             match output {
                 Output::Transmit(transmit) => self.transmits.push(transmit),
-                Output::Record { call, event } => self.journals.entry(call).or_default().push(event),
+                Output::Record { call, event } => {
+                    self.journals.entry(call).or_default().push(event)
+                }
                 Output::Media { call, command } => self.order_media(now, call, command),
                 Output::FlowEvent { call, event } => {
                     self.flow_events.push(event.clone());
                     if let Some(result) = (self.flow)(&event) {
-                        self.later(now, 1, Input::FlowActions { call, result, step: None });
+                        self.later(
+                            now,
+                            1,
+                            Input::FlowActions {
+                                call,
+                                result,
+                                step: None,
+                            },
+                        );
                     }
                 }
-                Output::Ask { call, ask, question, .. } => {
+                Output::Ask {
+                    call,
+                    ask,
+                    question,
+                    ..
+                } => {
                     let answer = match &question {
                         Question::Route(_) => (self.router)(&question).map(|decision| {
-                            let routed = Routed { decision: Ok(decision), trail: Vec::new() };
+                            let routed = Routed {
+                                decision: Ok(decision),
+                                trail: Vec::new(),
+                            };
                             Input::Routed { call, ask, routed }
                         }),
                         Question::Read { .. } => {
-                            let read = Read { called: Some("read".into()), caller: None, ext: Vec::new() };
-                            Some(Input::Read { call, ask, result: Ok(read), step: None })
+                            let read = Read {
+                                called: Some("read".into()),
+                                caller: None,
+                                ext: Vec::new(),
+                            };
+                            Some(Input::Read {
+                                call,
+                                ask,
+                                result: Ok(read),
+                                step: None,
+                            })
                         }
-                        Question::Shape { .. } => (self.shaper)(&question)
-                            .map(|shaped| Input::Shaped { call, ask, result: Ok(shaped), step: None }),
-                        Question::StartFlow { .. } => Some(Input::FlowStarted { call, ask, result: Ok(()), step: None }),
+                        Question::Shape { .. } => {
+                            (self.shaper)(&question).map(|shaped| Input::Shaped {
+                                call,
+                                ask,
+                                result: Ok(shaped),
+                                step: None,
+                            })
+                        }
+                        Question::StartFlow { .. } => Some(Input::FlowStarted {
+                            call,
+                            ask,
+                            result: Ok(()),
+                            step: None,
+                        }),
                     };
                     if let Some(answer) = answer {
                         self.later(now, self.decide_after.as_millis() as u64, answer);
@@ -215,38 +284,80 @@ impl Node {
         match command {
             Command::Open { leg, port, .. } => {
                 assert!(port % 2 == 0);
-                assert!(self.open_legs.insert((call, leg.0)), "leg {leg:?} is opened twice");
+                assert!(
+                    self.open_legs.insert((call, leg.0)),
+                    "leg {leg:?} is opened twice"
+                );
             }
             Command::Close { leg } => {
-                assert!(self.open_legs.remove(&(call, leg.0)), "leg {leg:?} is closed and was not open");
+                assert!(
+                    self.open_legs.remove(&(call, leg.0)),
+                    "leg {leg:?} is closed and was not open"
+                );
                 if self.media_answers {
-                    let event = media::Event::Closed { leg, stats: media::LegStats::default() };
+                    let event = media::Event::Closed {
+                        leg,
+                        stats: media::LegStats::default(),
+                    };
                     self.later(now, 1, Input::Media { call, event });
                 }
             }
             Command::Play { leg, id, .. } => {
                 if let Some(ms) = self.prompt_ms {
                     let (end, played_ms) = (media::PlayEnd::Finished, ms as u32);
-                    self.later(now, ms, Input::Media { call, event: media::Event::Played { leg, id, end, played_ms } });
+                    self.later(
+                        now,
+                        ms,
+                        Input::Media {
+                            call,
+                            event: media::Event::Played {
+                                leg,
+                                id,
+                                end,
+                                played_ms,
+                            },
+                        },
+                    );
                 }
             }
             Command::StopPlay { leg, id } => {
                 let (end, played_ms) = (media::PlayEnd::Stopped, 100);
-                self.later(now, 1, Input::Media { call, event: media::Event::Played { leg, id, end, played_ms } });
+                self.later(
+                    now,
+                    1,
+                    Input::Media {
+                        call,
+                        event: media::Event::Played {
+                            leg,
+                            id,
+                            end,
+                            played_ms,
+                        },
+                    },
+                );
             }
             Command::Negotiate { leg, .. } | Command::SendDigits { leg, .. } => {
-                assert!(self.open_legs.contains(&(call, leg.0)), "leg {leg:?} is not open");
+                assert!(
+                    self.open_legs.contains(&(call, leg.0)),
+                    "leg {leg:?} is not open"
+                );
             }
             Command::Bridge { a, b } => {
-                assert!(self.open_legs.contains(&(call, a.0)) || self.open_legs.contains(&(call, b.0)));
+                assert!(
+                    self.open_legs.contains(&(call, a.0)) || self.open_legs.contains(&(call, b.0))
+                );
             }
-            Command::Attach { .. } | Command::Connector { .. } | Command::Detach { .. } | Command::Unbridge { .. } => {}
+            Command::Attach { .. }
+            | Command::Connector { .. }
+            | Command::Detach { .. }
+            | Command::Unbridge { .. } => {}
         }
     }
 
     fn later(&mut self, now: Instant, ms: u64, input: Input) {
         self.scheduled += 1;
-        self.pending.insert((now + Duration::from_millis(ms), self.scheduled), input);
+        self.pending
+            .insert((now + Duration::from_millis(ms), self.scheduled), input);
     }
 }
 
@@ -275,13 +386,25 @@ pub fn directory() -> Directory {
         provider: Some("twilio".into()),
         ..Trunk::default()
     };
-    Directory::new(vec![tenant], vec![trunk, dialect], vec![address().ip().to_string()])
+    Directory::new(
+        vec![tenant],
+        vec![trunk, dialect],
+        vec![address().ip().to_string()],
+    )
 }
 
 /// A plan that dials these agents.
 pub fn dial(strategy: Strategy, agents: &[usize]) -> Decision {
-    let targets = agents.iter().map(|n| target(&format!("sip:callee@{}", super::agent_address(*n)))).collect();
-    Decision::Dial(DialPlan { targets, strategy, max_duration_s: None, ext: Vec::new() })
+    let targets = agents
+        .iter()
+        .map(|n| target(&format!("sip:callee@{}", super::agent_address(*n))))
+        .collect();
+    Decision::Dial(DialPlan {
+        targets,
+        strategy,
+        max_duration_s: None,
+        ext: Vec::new(),
+    })
 }
 
 pub fn target(uri: &str) -> Target {
@@ -297,5 +420,9 @@ pub fn target(uri: &str) -> Target {
 }
 
 pub fn reject(code: u16, reason: &str) -> Reject {
-    Reject { code, reason: reason.to_owned(), retry_after_s: None }
+    Reject {
+        code,
+        reason: reason.to_owned(),
+        retry_after_s: None,
+    }
 }

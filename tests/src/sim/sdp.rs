@@ -26,8 +26,14 @@ pub fn describe(address: SocketAddr, version: u32, payloads: &[u8], direction: &
 
 /// The payload types of the first audio stream.
 pub fn payloads(body: &str) -> Vec<u8> {
-    let line = body.lines().find(|line| line.starts_with("m=audio")).unwrap_or("");
-    line.split_whitespace().skip(3).filter_map(|pt| pt.parse().ok()).collect()
+    let line = body
+        .lines()
+        .find(|line| line.starts_with("m=audio"))
+        .unwrap_or("");
+    line.split_whitespace()
+        .skip(3)
+        .filter_map(|pt| pt.parse().ok())
+        .collect()
 }
 
 pub fn direction(body: &str) -> &str {

@@ -6,7 +6,10 @@ use super::{node, sdp};
 use bytes::Bytes;
 use sip::message::HeaderName;
 use sip::token::TokenSource;
-use sip::{ClientKey, Dialog, Event, Flow, Method, Request, Response, ServerKey, Transmit, TransactionLayer, Transport};
+use sip::{
+    ClientKey, Dialog, Event, Flow, Method, Request, Response, ServerKey, TransactionLayer,
+    Transmit, Transport,
+};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -53,16 +56,29 @@ impl Behaviour {
     }
 
     pub fn ring_for_ever() -> Behaviour {
-        Behaviour { end: None, ..Behaviour::answer(0) }
+        Behaviour {
+            end: None,
+            ..Behaviour::answer(0)
+        }
     }
 
     pub fn silence() -> Behaviour {
-        Behaviour { ring: None, ..Behaviour::ring_for_ever() }
+        Behaviour {
+            ring: None,
+            ..Behaviour::ring_for_ever()
+        }
     }
 
     fn end(after_ms: u64, status: u16) -> Behaviour {
         let ring = Some(10);
-        Behaviour { ring, early: false, end: Some((after_ms, status)), challenge: false, no_contact: false, contacts: Vec::new() }
+        Behaviour {
+            ring,
+            early: false,
+            end: Some((after_ms, status)),
+            challenge: false,
+            no_contact: false,
+            contacts: Vec::new(),
+        }
     }
 }
 
@@ -118,11 +134,23 @@ impl Ua {
         self.call_with(now, called, Some(offer), |_| {})
     }
 
-    pub fn call_with(&mut self, now: Instant, called: &str, offer: Option<String>, edit: impl FnOnce(&mut Request)) -> usize {
-        let (tag, call_id) = (self.tokens.tag().as_str().to_owned(), self.tokens.call_id().as_str().to_owned());
+    pub fn call_with(
+        &mut self,
+        now: Instant,
+        called: &str,
+        offer: Option<String>,
+        edit: impl FnOnce(&mut Request),
+    ) -> usize {
+        let (tag, call_id) = (
+            self.tokens.tag().as_str().to_owned(),
+            self.tokens.call_id().as_str().to_owned(),
+        );
         let mut invite = Request::builder(Method::Invite, format!("sip:{called}@demo.example"))
             .header(HeaderName::MaxForwards, 70)
-            .header(HeaderName::From, format_args!("\"Caller\" <sip:caller@{}>;tag={tag}", self.address.ip()))
+            .header(
+                HeaderName::From,
+                format_args!("\"Caller\" <sip:caller@{}>;tag={tag}", self.address.ip()),
+            )
             .header(HeaderName::To, format_args!("<sip:{called}@demo.example>"))
             .header(HeaderName::CallId, &call_id)
             .header(HeaderName::CSeq, "1 INVITE")
@@ -152,14 +180,27 @@ impl Ua {
 
     pub fn modify(&mut self, now: Instant, call: usize, method: Method, direction: &str) {
         self.calls[call].version += 1;
-        let body = sdp::describe(self.address, self.calls[call].version, &self.payloads, direction);
+        let body = sdp::describe(
+            self.address,
+            self.calls[call].version,
+            &self.payloads,
+            direction,
+        );
         self.send(now, call, method, Some(("application/sdp", body)));
     }
 
     /// Any request inside the dialog.
-    pub fn send(&mut self, now: Instant, call: usize, method: Method, body: Option<(&str, String)>) {
+    pub fn send(
+        &mut self,
+        now: Instant,
+        call: usize,
+        method: Method,
+        body: Option<(&str, String)>,
+    ) {
         let (flow, contact) = (self.flow(), self.contact());
-        let Some(dialog) = &mut self.calls[call].dialog else { return };
+        let Some(dialog) = &mut self.calls[call].dialog else {
+            return;
+        };
         let mut request = dialog.request(method);
         request.set(HeaderName::Contact, contact);
         if let Some((kind, body)) = body {
@@ -174,14 +215,22 @@ impl Ua {
     }
 
     pub fn receive(&mut self, now: Instant, packet: &Packet) {
-        let flow = Flow { transport: packet.transport, local: self.address, remote: packet.from, connection: 0 };
+        let flow = Flow {
+            transport: packet.transport,
+            local: self.address,
+            remote: packet.from,
+            connection: 0,
+        };
         self.layer.handle_message(now, flow, packet.bytes.clone());
         self.drain(now);
     }
 
     pub fn next(&self) -> Option<Instant> {
         let todo = self.todo.first_key_value().map(|((at, _), _)| *at);
-        [todo, self.layer.poll_timeout().map(|(at, _)| at)].into_iter().flatten().min()
+        [todo, self.layer.poll_timeout().map(|(at, _)| at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn pass_time(&mut self, now: Instant) {
@@ -209,26 +258,42 @@ impl Ua {
     }
 
     pub fn got(&self, call: usize, status: u16) -> bool {
-        self.calls.get(call).is_some_and(|call| call.statuses.contains(&status))
+        self.calls
+            .get(call)
+            .is_some_and(|call| call.statuses.contains(&status))
     }
 
     /// How many requests of this method came.
     pub fn count(&self, method: &Method) -> usize {
-        self.requests.iter().filter(|request| request.method() == method).count()
+        self.requests
+            .iter()
+            .filter(|request| request.method() == method)
+            .count()
     }
 
     pub fn is_talking(&self, call: usize) -> bool {
-        self.calls.get(call).is_some_and(|call| call.dialog.is_some() && call.acknowledged && !call.over)
+        self.calls
+            .get(call)
+            .is_some_and(|call| call.dialog.is_some() && call.acknowledged && !call.over)
     }
 
     fn flow(&self) -> Flow {
-        Flow { transport: self.transport, local: self.address, remote: node::address(), connection: 0 }
+        Flow {
+            transport: self.transport,
+            local: self.address,
+            remote: node::address(),
+            connection: 0,
+        }
     }
 
     fn contact(&self) -> String {
         match self.transport {
             Transport::Udp => format!("<sip:agent@{}>", self.address),
-            other => format!("<sip:agent@{};transport={}>", self.address, other.as_str().to_ascii_lowercase()),
+            other => format!(
+                "<sip:agent@{};transport={}>",
+                self.address,
+                other.as_str().to_ascii_lowercase()
+            ),
         }
     }
 
@@ -236,8 +301,14 @@ impl Ua {
         while let Some(event) = self.layer.poll_event() {
             match event {
                 Event::Request { key, request, .. } => self.handle_request(now, key, request),
-                Event::Ack { invite, request, .. } => {
-                    if let Some(call) = self.calls.iter_mut().find(|call| call.server == Some(invite)) {
+                Event::Ack {
+                    invite, request, ..
+                } => {
+                    if let Some(call) = self
+                        .calls
+                        .iter_mut()
+                        .find(|call| call.server == Some(invite))
+                    {
                         call.acknowledged = true;
                         call.note_description(request.body());
                     }
@@ -245,7 +316,8 @@ impl Ua {
                 Event::Cancel { invite, .. } => self.end(now, invite, 487),
                 Event::Response { key, response } => self.handle_response(now, key, &response),
                 Event::Failed { key, .. } => {
-                    if let Some(call) = self.calls.iter_mut().find(|call| call.client == Some(key)) {
+                    if let Some(call) = self.calls.iter_mut().find(|call| call.client == Some(key))
+                    {
                         call.statuses.push(408);
                         call.over = call.dialog.is_none();
                     }
@@ -261,26 +333,36 @@ impl Ua {
             if *request.method() == Method::Invite {
                 self.handle_invite(now, server, request);
             } else {
-                self.layer.respond(now, server, Response::to(&request, 405, ""));
+                self.layer
+                    .respond(now, server, Response::to(&request, 405, ""));
             }
             return;
         }
         let id = request.call_id().unwrap_or("");
-        let Some(n) = self.calls.iter().position(|call| call.call_id == id && call.dialog.is_some()) else {
-            self.layer.respond(now, server, Response::to(&request, 481, ""));
+        let Some(n) = self
+            .calls
+            .iter()
+            .position(|call| call.call_id == id && call.dialog.is_some())
+        else {
+            self.layer
+                .respond(now, server, Response::to(&request, 481, ""));
             return;
         };
         if let Some(dialog) = &mut self.calls[n].dialog {
-            dialog.handle_request(&request).expect("our node counts its requests well");
+            dialog
+                .handle_request(&request)
+                .expect("our node counts its requests well");
         }
         match request.method() {
             Method::Bye => {
                 self.calls[n].over = true;
-                self.layer.respond(now, server, Response::to(&request, 200, ""));
+                self.layer
+                    .respond(now, server, Response::to(&request, 200, ""));
             }
             Method::Invite | Method::Update => self.answer_modify(now, n, server, &request),
             _ => {
-                self.layer.respond(now, server, Response::to(&request, 200, ""));
+                self.layer
+                    .respond(now, server, Response::to(&request, 200, ""));
             }
         }
     }
@@ -304,12 +386,19 @@ impl Ua {
     }
 
     fn handle_invite(&mut self, now: Instant, server: ServerKey, invite: Request) {
-        let behaviour = if self.behaviours.len() > 1 { self.behaviours.remove(0) } else { self.behaviours[0].clone() };
+        let behaviour = if self.behaviours.len() > 1 {
+            self.behaviours.remove(0)
+        } else {
+            self.behaviours[0].clone()
+        };
         let has_credentials = invite.has(HeaderName::ProxyAuthorization);
         if behaviour.challenge && !has_credentials {
             self.behaviours.insert(0, behaviour);
             let mut response = Response::to(&invite, 407, "");
-            response.set(HeaderName::ProxyAuthenticate, "Digest realm=\"x\", nonce=\"abc\", qop=\"auth\", algorithm=MD5");
+            response.set(
+                HeaderName::ProxyAuthenticate,
+                "Digest realm=\"x\", nonce=\"abc\", qop=\"auth\", algorithm=MD5",
+            );
             self.layer.respond(now, server, response);
             return;
         }
@@ -329,7 +418,13 @@ impl Ua {
 
     fn ring(&mut self, now: Instant, server: ServerKey) {
         let (contact, address, payloads) = (self.contact(), self.address, self.payloads.clone());
-        let Some(call) = self.calls.iter_mut().find(|call| call.server == Some(server)) else { return };
+        let Some(call) = self
+            .calls
+            .iter_mut()
+            .find(|call| call.server == Some(server))
+        else {
+            return;
+        };
         if call.over || call.statuses.iter().any(|status| *status >= 200) {
             return;
         }
@@ -338,9 +433,18 @@ impl Ua {
         response.set_to_tag(&call.tag);
         response.set(HeaderName::Contact, contact);
         if early {
-            let offered = call.described.last().map_or(Vec::new(), |body| sdp::payloads(body));
-            let common: Vec<u8> = payloads.into_iter().filter(|pt| offered.contains(pt)).collect();
-            response.set_body("application/sdp", sdp::describe(address, call.version, &common, "sendrecv"));
+            let offered = call
+                .described
+                .last()
+                .map_or(Vec::new(), |body| sdp::payloads(body));
+            let common: Vec<u8> = payloads
+                .into_iter()
+                .filter(|pt| offered.contains(pt))
+                .collect();
+            response.set_body(
+                "application/sdp",
+                sdp::describe(address, call.version, &common, "sendrecv"),
+            );
         }
         call.statuses.push(response.code());
         self.layer.respond(now, server, response);
@@ -348,12 +452,22 @@ impl Ua {
 
     fn end(&mut self, now: Instant, server: ServerKey, status: u16) {
         let contact = self.contact();
-        let Some(n) = self.calls.iter().position(|call| call.server == Some(server)) else { return };
+        let Some(n) = self
+            .calls
+            .iter()
+            .position(|call| call.server == Some(server))
+        else {
+            return;
+        };
         let call = &mut self.calls[n];
         if call.over || call.statuses.iter().any(|status| *status >= 200) {
             return;
         }
-        let (behaviour, tag, invite) = (call.behaviour.clone(), call.tag.clone(), call.invite.clone());
+        let (behaviour, tag, invite) = (
+            call.behaviour.clone(),
+            call.tag.clone(),
+            call.invite.clone(),
+        );
         let mut response = Response::to(&invite, status, "");
         response.set_to_tag(&tag);
         call.statuses.push(status);
@@ -368,7 +482,9 @@ impl Ua {
                 dialog
             });
             let body = match offer {
-                Some(offer) => self.answer_to(&offer, version, sdp::mirrored(sdp::direction(&offer))),
+                Some(offer) => {
+                    self.answer_to(&offer, version, sdp::mirrored(sdp::direction(&offer)))
+                }
                 None => sdp::describe(self.address, version, &self.payloads, "sendrecv"),
             };
             response.set_body("application/sdp", body);
@@ -385,7 +501,9 @@ impl Ua {
         let (flow, address, payloads) = (self.flow(), self.address, self.payloads.clone());
         let id = response.call_id().unwrap_or("");
         let method = response.cseq().map_or("", |cseq| cseq.method);
-        let Some(call) = self.calls.iter_mut().find(|call| call.call_id == id) else { return };
+        let Some(call) = self.calls.iter_mut().find(|call| call.call_id == id) else {
+            return;
+        };
         if call.client != Some(key) {
             if response.is_final() {
                 call.answers.push((Method::from(method), response.code()));
@@ -408,13 +526,21 @@ impl Ua {
         if call.dialog.is_none() {
             call.dialog = Dialog::uac(&call.invite, response).ok();
         }
-        let Some(dialog) = &mut call.dialog else { return };
+        let Some(dialog) = &mut call.dialog else {
+            return;
+        };
         dialog.refresh_target(response.contact());
         let mut ack = dialog.ack(call.invite.cseq().map_or(1, |cseq| cseq.number));
         if call.late || call.invite.body().is_empty() {
             let offered = sdp::payloads(&String::from_utf8_lossy(body));
-            let common: Vec<u8> = payloads.into_iter().filter(|pt| offered.contains(pt)).collect();
-            ack.set_body("application/sdp", sdp::describe(address, call.version, &common, "sendrecv"));
+            let common: Vec<u8> = payloads
+                .into_iter()
+                .filter(|pt| offered.contains(pt))
+                .collect();
+            ack.set_body(
+                "application/sdp",
+                sdp::describe(address, call.version, &common, "sendrecv"),
+            );
         }
         call.acknowledged = true;
         self.layer.ack(key, flow, ack);
@@ -423,18 +549,31 @@ impl Ua {
 
     fn answer_to(&self, offer: &str, version: u32, direction: &str) -> String {
         let offered = sdp::payloads(offer);
-        let common: Vec<u8> = self.payloads.iter().copied().filter(|pt| offered.contains(pt)).collect();
+        let common: Vec<u8> = self
+            .payloads
+            .iter()
+            .copied()
+            .filter(|pt| offered.contains(pt))
+            .collect();
         sdp::describe(self.address, version, &common, direction)
     }
 
     fn later(&mut self, now: Instant, ms: u64, todo: Todo) {
         self.scheduled += 1;
-        self.todo.insert((now + Duration::from_millis(ms), self.scheduled), todo);
+        self.todo
+            .insert((now + Duration::from_millis(ms), self.scheduled), todo);
     }
 }
 
 impl UaCall {
-    fn new(call_id: String, tag: String, invite: Request, client: Option<ClientKey>, server: Option<ServerKey>, late: bool) -> Self {
+    fn new(
+        call_id: String,
+        tag: String,
+        invite: Request,
+        client: Option<ClientKey>,
+        server: Option<ServerKey>,
+        late: bool,
+    ) -> Self {
         UaCall {
             call_id,
             client,
@@ -456,7 +595,8 @@ impl UaCall {
 
     fn note_description(&mut self, body: &Bytes) {
         if !body.is_empty() {
-            self.described.push(String::from_utf8_lossy(body).into_owned());
+            self.described
+                .push(String::from_utf8_lossy(body).into_owned());
         }
     }
 }

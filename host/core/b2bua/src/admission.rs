@@ -2,6 +2,7 @@
 
 use crate::call::Call;
 use crate::cause::{Cause, Fault};
+use crate::directory::{Admitted, Refused};
 use crate::journal::Kind;
 use crate::key::{CallKey, LegId};
 use crate::leg::{Leg, LegState, Proceeding};
@@ -41,7 +42,14 @@ impl Call {
         // RFC 3261 §8.2.6.1: at once, since a decision may take longer than 200 ms.
         let trying = messages::respond(w, &invite, 100);
         w.sip.respond(now, server, trying);
-        let info = messages::call_info(w, key, &flow, &invite);
+        let mut info = messages::call_info(w, key, &flow, &invite);
+        let directory = w.directory.clone();
+        let whose = directory.admit(info.source.host, &messages::host_of(&info.request_uri));
+        if let Ok(admitted) = &whose {
+            info.tenant.clone_from(&admitted.tenant.id);
+            info.trunk = admitted.trunk.map(|trunk| trunk.id.clone());
+        }
+        let allows_update = messages::allows(&invite, "UPDATE");
         let call_id = invite.call_id().unwrap_or_default().to_owned();
         let tag = w.tokens.tag().to_string();
         let proceeding = Proceeding {
@@ -51,7 +59,7 @@ impl Call {
             told_media: false,
             extra: Vec::new(),
         };
-        let a = Leg::new(
+        let mut a = Leg::new(
             LegId::A,
             call_id,
             tag,
@@ -59,6 +67,7 @@ impl Call {
             None,
             LegState::Proceeding(proceeding),
         );
+        a.allows_update = allows_update;
         w.know_leg(key, &a);
         w.watch_server(server, key, LegId::A);
         let mut call = Call::new(now, w, key, Arc::new(info), a);
@@ -73,7 +82,7 @@ impl Call {
             ))
         } else {
             call.check_request()
-                .and_then(|()| call.admit(now, w, calls))
+                .and_then(|()| call.admit(now, w, calls, whose))
                 .and_then(|()| call.take_first_offer(w))
         };
         match admitted {
@@ -124,7 +133,13 @@ impl Call {
         Ok(())
     }
 
-    fn admit(&mut self, now: Instant, w: &mut World, calls: usize) -> Result<(), Cause> {
+    fn admit(
+        &mut self,
+        now: Instant,
+        w: &mut World,
+        calls: usize,
+        whose: Result<Admitted<'_>, Refused>,
+    ) -> Result<(), Cause> {
         let retry = Some(w.config.retry_after_s);
         let busy = |text: String| Cause::new(503, Fault::Host, text).with_retry_after(retry);
         if w.draining {
@@ -136,33 +151,22 @@ impl Call {
                 w.config.max_calls
             )));
         }
-        let directory = self.directory.clone();
-        let domain = messages::host_of(&self.info.request_uri);
-        let admitted = match directory.admit(self.info.source.host, &domain) {
+        let Admitted { tenant, trunk } = match whose {
             Ok(admitted) => admitted,
             Err(refused) => {
                 let cause = Cause::new(refused.status, Fault::Caller, refused.why.clone());
-                self.record(
-                    now,
-                    w,
-                    Kind::Refused {
-                        why: refused.why,
-                        near_miss: refused.near_miss,
-                    },
-                );
+                let Refused { why, near_miss, .. } = refused;
+                self.record(now, w, Kind::Refused { why, near_miss });
                 return Err(cause);
             }
         };
-        let (tenant, trunk) = (admitted.tenant, admitted.trunk);
-        let info = Arc::make_mut(&mut self.info);
-        info.tenant = tenant.id.clone();
-        info.trunk = trunk.map(|trunk| trunk.id.clone());
+        let (id, through) = (tenant.id.clone(), trunk.map(|trunk| trunk.id.clone()));
         self.record(
             now,
             w,
             Kind::Admitted {
-                tenant: tenant.id.clone(),
-                trunk: trunk.map(|trunk| trunk.id.clone()),
+                tenant: id,
+                trunk: through,
             },
         );
         let limits = [

@@ -292,6 +292,7 @@ impl Call {
     /// After everything that an input caused went out: writes the last line when it is due, and
     /// tells whether nothing is left of the call.
     pub(crate) fn finish(&mut self, now: Instant, w: &mut World) -> bool {
+        self.forget_old_legs(w);
         let settled = self.legs.values().all(Leg::is_over);
         let Phase::Ending(ending) = &mut self.phase else {
             return false;
@@ -342,6 +343,21 @@ impl Call {
         self.legs
             .get(&LegId::A)
             .is_some_and(|a| matches!(a.state, LegState::Established(_)))
+    }
+
+    /// A flow may dial all day: what is left of legs long over goes, before the call does.
+    fn forget_old_legs(&mut self, w: &mut World) {
+        if self.legs.len() <= MAX_LEGS_KEPT {
+            return;
+        }
+        let key = self.key;
+        self.legs.retain(|id, leg| {
+            let goes = *id != LegId::A && leg.is_over() && leg.media.is_none();
+            if goes {
+                leg.release(w, key);
+            }
+            !goes
+        });
     }
 
     /// The peer's Call-ID and tag fit the leg that our tag names.
@@ -441,3 +457,6 @@ impl Call {
         self.tell_flow(now, w, FlowEvent::DialEnded { id });
     }
 }
+
+/// With late answers of cancelled targets in mind, some legs outlive their end.
+const MAX_LEGS_KEPT: usize = 40;

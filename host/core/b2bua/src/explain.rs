@@ -141,8 +141,10 @@ impl Explanation {
                 }
                 self.rule = rule(decision);
                 match &self.rule {
-                    Some(rule) => format!("decided: {} ({rule})", in_words(decision)),
-                    None => format!("decided: {}", in_words(decision)),
+                    Some(rule) if !matches!(decision, Decision::Reject(_)) => {
+                        format!("decided: {} ({rule})", in_words(decision))
+                    }
+                    _ => format!("decided: {}", in_words(decision)),
                 }
             }
             Outcome::Failed(failure) => format!("failed: {failure}"),
@@ -232,4 +234,119 @@ fn capital(text: &str) -> String {
         .next()
         .map(|c| c.to_uppercase().chain(chars).collect())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call_info::{Attestation, CallInfo, Direction, Endpoint, Transport};
+    use crate::decision::{DecisionFailure, Reject};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_fallback_is_told_with_what_failed_and_what_decided_instead() {
+        let refusal = Decision::Reject(Reject {
+            code: 404,
+            reason: "no rule for 1000; the nearest is rule 2, ^20".into(),
+            retry_after_s: None,
+        });
+        let told = explain(&events([
+            Kind::Arrived { info: info() },
+            Kind::Admitted {
+                tenant: "demo".into(),
+                trunk: None,
+            },
+            step(
+                "binding:default",
+                "deadbeefdeadbeef",
+                Outcome::Failed(DecisionFailure::Deadline { after_ms: 50 }),
+            ),
+            step(
+                "last-good",
+                "cafecafecafecafe",
+                Outcome::Decided(refusal.clone()),
+            ),
+            Kind::Decided { decision: refusal },
+        ]));
+        assert_eq!(
+            told.sentences[2..],
+            [
+                "Binding:default (plugin routes, version deadbeefdead) failed: the deadline of 50 ms passed, after 9 µs.",
+                "Last-good (plugin routes, version cafecafecafe) decided: reject with 404 (no rule for 1000; the nearest is \
+                 rule 2, ^20), after 9 µs.",
+                "Decision: reject with 404 (no rule for 1000; the nearest is rule 2, ^20).",
+            ]
+        );
+        assert_eq!(told.plugin.unwrap().digest, "cafecafecafecafe");
+        assert_eq!(
+            told.rule.unwrap(),
+            "no rule for 1000; the nearest is rule 2, ^20"
+        );
+        assert_eq!(told.status, None, "the call still runs");
+    }
+
+    #[test]
+    fn a_call_that_was_not_admitted_names_the_near_miss() {
+        let near_miss = Some("the nearest source is 10.0.0.0/8 of tenant demo".to_owned());
+        let refused = Kind::Refused {
+            why: "the source belongs to nobody".into(),
+            near_miss: near_miss.clone(),
+        };
+        let told = explain(&events([Kind::Arrived { info: info() }, refused]));
+        assert_eq!(told.near_miss, near_miss);
+        assert_eq!(
+            told.sentences[0],
+            "A call from 7 to 1000 came in from 192.0.2.9:5060."
+        );
+    }
+
+    fn events<const N: usize>(kinds: [Kind; N]) -> Vec<CallEvent> {
+        kinds
+            .into_iter()
+            .zip(0..)
+            .map(|(kind, seq)| CallEvent { seq, t_us: 0, kind })
+            .collect()
+    }
+
+    fn step(decider: &str, digest: &str, outcome: Outcome) -> Kind {
+        let step = Step {
+            decider: decider.into(),
+            plugin: "routes".into(),
+            digest: digest.into(),
+            export: "router.on-invite".into(),
+            input: info(),
+            imports: Vec::new(),
+            outcome,
+            wall_us: 9,
+            cpu_us: 8,
+        };
+        Kind::Step {
+            step: Box::new(step),
+        }
+    }
+
+    fn info() -> Arc<CallInfo> {
+        Arc::new(CallInfo {
+            call_id: String::new(),
+            tenant: "demo".into(),
+            trunk: None,
+            direction: Direction::Inbound,
+            source: Endpoint {
+                host: [192, 0, 2, 9].into(),
+                port: 5060,
+                transport: Transport::Udp,
+            },
+            request_uri: "sip:1000@x".into(),
+            called: "1000".into(),
+            caller: "7".into(),
+            from_uri: "sip:7@x".into(),
+            from_display: None,
+            to_uri: "sip:1000@x".into(),
+            attestation: Attestation::None,
+            codecs: Vec::new(),
+            headers: Vec::new(),
+            received_ms: 0,
+            ext: Vec::new(),
+        })
+    }
 }

@@ -118,7 +118,7 @@ impl Hunt {
     }
 
     /// The next targets to call: all of them, or one.
-    pub fn next(&mut self) -> Vec<Target> {
+    pub fn take_next(&mut self) -> Vec<Target> {
         if self.stopped {
             return Vec::new();
         }
@@ -225,22 +225,22 @@ mod tests {
     #[test]
     fn a_serial_hunt_goes_one_by_one_and_a_parallel_one_at_once() {
         let mut serial = Hunt::new(&plan(Strategy::Serial, 2));
-        assert_eq!(serial.next()[0].uri, "sip:0@x");
-        assert_eq!(serial.next()[0].uri, "sip:1@x");
-        assert!(serial.next().is_empty());
+        assert_eq!(serial.take_next()[0].uri, "sip:0@x");
+        assert_eq!(serial.take_next()[0].uri, "sip:1@x");
+        assert!(serial.take_next().is_empty());
         let mut parallel = Hunt::new(&plan(Strategy::Parallel, 3));
-        assert_eq!(parallel.next().len(), 3);
+        assert_eq!(parallel.take_next().len(), 3);
         let mut stopped = Hunt::new(&plan(Strategy::Serial, 2));
-        stopped.next();
+        stopped.take_next();
         stopped.failed(answered(486));
-        assert!(stopped.next().is_empty());
+        assert!(stopped.take_next().is_empty());
     }
 
     #[test]
     fn redirections_cannot_go_on_for_ever() {
         let mut hunt = Hunt::new(&plan(Strategy::Serial, 1));
         let mut calls = 0;
-        while let Some(target) = hunt.next().pop() {
+        while let Some(target) = hunt.take_next().pop() {
             calls += 1;
             hunt.redirect(vec![target.clone(), target]);
         }

@@ -20,6 +20,8 @@ pub(crate) struct Leg {
     pub(crate) trunk: Option<Trunk>,
     pub(crate) media: Option<LegMedia>,
     held: Held,
+    /// The trunk's count of calls that has this leg.
+    pub(crate) counted: Option<(String, Option<String>)>,
     /// Its audio goes to and from the A leg.
     pub(crate) bridged: bool,
     /// The peer listed UPDATE in Allow (RFC 3311 §4).
@@ -139,6 +141,7 @@ impl Leg {
             trunk,
             media: None,
             held: Held::Reserved,
+            counted: None,
             bridged: false,
             allows_update: false,
             invite: None,
@@ -162,7 +165,9 @@ impl Leg {
         }
     }
 
+    /// The leg is out of the call: its media and its place in the trunk are free.
     pub(crate) fn close_media(&mut self, w: &mut World, call: CallKey) {
+        w.uncount(self.counted.take().as_slice());
         match (&self.media, self.held) {
             (Some(media), Held::Open) => {
                 w.media(call, media.close());
@@ -197,6 +202,7 @@ impl Leg {
 
     pub(crate) fn release(&mut self, w: &mut World, call: CallKey) {
         self.free_port(w);
+        w.uncount(self.counted.take().as_slice());
         w.forget_leg(call, self);
         if let Some(invite) = &self.invite {
             w.forget_client(invite.client);

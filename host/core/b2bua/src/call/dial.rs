@@ -34,7 +34,7 @@ impl Call {
         let Phase::Dialing(dialing) = &mut self.phase else {
             return;
         };
-        let targets = dialing.hunt.next();
+        let targets = dialing.hunt.take_next();
         if targets.is_empty() {
             self.dial_failed(now, w);
             return;
@@ -59,6 +59,7 @@ impl Call {
     ) {
         w.timers.cancel(self.key, Timer::Ring(id));
         w.timers.cancel(self.key, Timer::Locate(id));
+        self.unbridge(w, id);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.close_media(w, self.key);
         }
@@ -367,7 +368,10 @@ impl Call {
         self.phase = Phase::Bridged(Bridged { b, origin });
         self.open_and_negotiate(now, w, b);
         self.stop_ringback(w);
-        if !self.is_answered() && !self.answer_for(now, w, b) {
+        if self.is_answered() {
+            // The caller may have held the call while the target rang.
+            self.align_other(now, w, LegId::A);
+        } else if !self.answer_for(now, w, b) {
             return;
         }
         self.bridge(w, b);

@@ -18,7 +18,7 @@ pub(crate) struct Exchange {
     /// To this leg …
     to: LegId,
     /// … because that one asked; none where it was our own idea.
-    asked: Option<Asked>,
+    asked: Option<Box<Asked>>,
     request: sip::Request,
     /// It carries an offer.
     offer: bool,
@@ -240,11 +240,11 @@ impl Call {
         };
         let (theirs, direction) = (asking.theirs().cloned(), asking.offered_direction());
         let method = request.method().clone();
-        let asked = Asked {
+        let asked = Box::new(Asked {
             from,
             server,
             request,
-        };
+        });
         match self.send_offer(now, w, to, method, theirs.as_ref(), direction, Some(asked)) {
             Ok(()) => w.watch_server(server, self.key, from),
             Err((asked, why)) => {
@@ -295,8 +295,8 @@ impl Call {
         method: Method,
         theirs: Option<&media::sdp::SessionDescription>,
         direction: Direction,
-        asked: Option<Asked>,
-    ) -> Result<(), (Option<Asked>, String)> {
+        asked: Option<Box<Asked>>,
+    ) -> Result<(), (Option<Box<Asked>>, String)> {
         let Some(leg) = self.legs.get_mut(&to) else {
             return Err((asked, "the other leg is gone".to_owned()));
         };
@@ -378,11 +378,11 @@ impl Call {
         let passed = messages::passed(w, &mut established.dialog, &request);
         let to = *to;
         let client = w.request(now, self.key, hop, passed.clone());
-        let asked = Some(Asked {
+        let asked = Some(Box::new(Asked {
             from,
             server,
             request,
-        });
+        }));
         self.exchanges.insert(
             client,
             Exchange {
@@ -475,7 +475,7 @@ impl Call {
             }
         }
         if !(200..300).contains(&status) {
-            return self.exchange_failed(now, w, exchange, status, &response.reason());
+            return self.exchange_failed(now, w, exchange, status, response.reason());
         }
         let LegState::Established(established) = &mut leg.state else {
             return;

@@ -69,7 +69,9 @@ impl Call {
         let provider = trunk.as_ref().and_then(|trunk| trunk.provider.clone());
         if let Some(trunk) = &trunk {
             let counted = w.count(&self.info.tenant, Some(&trunk.id));
-            self.counted.push(counted);
+            if let Some(leg) = self.legs.get_mut(&id) {
+                leg.counted = Some(counted);
+            }
         }
         let step = match provider {
             Some(provider) => {
@@ -420,11 +422,11 @@ impl Call {
         };
         self.outcome.target = Some(preparing.outgoing.request_uri.clone());
         self.outcome.target_trunk = leg.trunk.as_ref().map(|trunk| trunk.id.clone());
-        let ring = if target.timeout_ms == 0 {
-            w.config.ring_timeout
-        } else {
-            Duration::from_millis(u64::from(target.timeout_ms))
+        let ring = match target.timeout_ms {
+            0 => w.config.ring_timeout,
+            ms => Duration::from_millis(u64::from(ms)),
         };
+        let ring = ring.min(LONGEST_RING);
         leg.state = LegState::Calling(Calling {
             target,
             addresses,
@@ -465,5 +467,7 @@ fn capabilities(w: &World, target: &Target, trunk: Option<&Trunk>) -> Capabiliti
     }
 }
 
+/// The transaction would cancel by itself a little later (timer C, RFC 3261 §16.6).
+const LONGEST_RING: Duration = Duration::from_secs(180);
 /// Addresses of one target that are tried.
 const MAX_ADDRESSES: usize = 8;

@@ -8,6 +8,7 @@ mod trial;
 pub use child::{COMPILE_COMMAND, Compile, compile_child_main};
 pub(crate) use trial::try_out;
 
+use crate::bindings::{connector, flow, provider, router};
 use crate::check::{self, Refused, Report};
 use crate::instance::State;
 use cache::Cache;
@@ -45,6 +46,11 @@ pub enum AdmissionError {
 pub struct Loaded {
     pub report: Report,
     pub(crate) pre: InstancePre<State>,
+    /// Where the exports of each kind are; looked up once, each kind on its own.
+    pub(crate) connector: Option<connector::GuestIndices>,
+    pub(crate) flow: Option<flow::GuestIndices>,
+    pub(crate) provider: Option<provider::GuestIndices>,
+    pub(crate) router: Option<router::GuestIndices>,
     /// sessions and questions that run on it now
     pub live: AtomicUsize,
 }
@@ -79,6 +85,14 @@ impl Admission {
         // MAC was checked.
         let component = unsafe { Component::deserialize(&self.engine, &code) }.map_err(|e| AdmissionError::Compile(format!("{e:#}")))?;
         let pre = self.linker.instantiate_pre(&component).map_err(|e| AdmissionError::Instantiate(format!("{e:#}")))?;
-        Ok(Arc::new(Loaded { report, pre, live: AtomicUsize::new(0) }))
+        Ok(Arc::new(Loaded {
+            connector: connector::GuestIndices::new(&pre).ok(),
+            flow: flow::GuestIndices::new(&pre).ok(),
+            provider: provider::GuestIndices::new(&pre).ok(),
+            router: router::GuestIndices::new(&pre).ok(),
+            report,
+            pre,
+            live: AtomicUsize::new(0),
+        }))
     }
 }

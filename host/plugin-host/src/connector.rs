@@ -3,7 +3,7 @@
 
 use crate::bindings::{connector, convert};
 use crate::check::Kind;
-use crate::host::{Live, PluginHost, unknown};
+use crate::host::{PluginHost, Room, unknown};
 use crate::instance::{self, State};
 use crate::limits::Limits;
 use crate::record::Recorder;
@@ -13,7 +13,6 @@ use b2bua::flow::{FunctionCall, Transcript};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -95,8 +94,7 @@ struct Running {
     store: Store<State>,
     guest: connector::Guest,
     session: ResourceAny,
-    _live: Live,
-    _permit: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl PluginHost {
@@ -105,7 +103,7 @@ impl PluginHost {
     pub async fn start_connector(self: &Arc<Self>, tenant: &str, name: &str, info: &Arc<CallInfo>, settings: &str, id: u32) -> Result<(ConnectorInstance, Connection), DecisionFailure> {
         let plugin = self.plugin_of_kind(tenant, name, Kind::Connector)?;
         let version = plugin.active.clone().ok_or_else(|| unknown("connector", name))?;
-        let permit = self.permit(tenant)?;
+        let room = self.room(tenant, &version.loaded, &plugin.settings.limits)?;
         let limits = plugin.settings.limits.clone();
         let settings = merged(&plugin.config, settings)?;
         let mut store = self.store(tenant, &plugin, &version, info.call_id.clone(), Recorder::live());
@@ -113,17 +111,22 @@ impl PluginHost {
         let (loaded, info, of) = (version.loaded.clone(), info.clone(), limits.clone());
         let (running, connection) = self
             .on_plugin_threads(async move {
-                let live = Live::on(&loaded);
-                let wrong = |e: wasmtime::Error| instance::failure(e, &of);
-                let indices = connector::GuestIndices::new(&loaded.pre).map_err(|_| DecisionFailure::MissingExport { name: "connector".to_owned() })?;
-                let instance = loaded.pre.instantiate_async(&mut store).await.map_err(wrong)?;
-                let guest = indices.load(&mut store, &instance).map_err(wrong)?;
+                let missing = || DecisionFailure::MissingExport { name: Kind::Connector.name().to_owned() };
+                let indices = loaded.connector.as_ref().ok_or_else(missing)?;
                 let call = convert::call_info(&info, &loaded.report.manifest.headers);
-                let session = guest.session().call_constructor(&mut store, &call, &settings).await.map_err(wrong)?;
-                let connection = guest.session().call_connect(&mut store, session).await.map_err(wrong)?;
+                let made = async {
+                    let instance = loaded.pre.instantiate_async(&mut store).await?;
+                    let guest = indices.load(&mut store, &instance)?;
+                    let session = guest.session().call_constructor(&mut store, &call, &settings).await?;
+                    let connection = guest.session().call_connect(&mut store, session).await?;
+                    Ok((guest, session, connection))
+                };
+                let made: wasmtime::Result<_> = made.await;
+                let (guest, session, connection) = made.map_err(|e| instance::failure_in(&store, e, &of))?;
+                instance::pause(&mut store);
                 let connection = connection.map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })?;
                 let _ = store.data_mut().recorder.take();
-                Ok((Running { store, guest, session, _live: live, _permit: permit }, convert::connection(connection)))
+                Ok((Running { store, guest, session, _room: room }, convert::connection(connection)))
             })
             .await??;
         Ok((ConnectorInstance { host: self.clone(), running: Some(running), id, limits, grants }, connection))
@@ -144,11 +147,12 @@ impl ConnectorInstance {
                 instance::begin(&mut running.store, &limits);
                 let event = convert::connector_event(event);
                 let told = running.guest.session().call_on_event(&mut running.store, running.session, &event).await;
+                instance::pause(&mut running.store);
                 // A session lives long and hears fifty frames a second: its imports are not kept.
                 let _ = running.store.data_mut().recorder.take();
                 match told {
                     Ok(actions) => Ok((running, actions)),
-                    Err(error) => Err(instance::failure(error, &limits)),
+                    Err(error) => Err(instance::failure_in(&running.store, error, &limits)),
                 }
             })
             .await??;

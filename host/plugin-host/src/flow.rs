@@ -2,7 +2,7 @@
 
 use crate::bindings::{convert, flow};
 use crate::check::Kind;
-use crate::host::{Live, PluginHost, StepBox, micros, unknown};
+use crate::host::{PluginHost, Room, StepBox, micros, unknown};
 use crate::instance::{self, State};
 use crate::limits::Limits;
 use crate::record::Recorder;
@@ -13,7 +13,6 @@ use b2bua::flow::{FlowAction, FlowEvent};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -28,8 +27,7 @@ struct Running {
     store: Store<State>,
     guest: flow::Guest,
     session: ResourceAny,
-    _live: Live,
-    _permit: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 /// What every step of this flow says.
@@ -46,27 +44,32 @@ impl PluginHost {
     pub async fn start_flow(self: &Arc<Self>, tenant: &str, name: &str, info: &Arc<CallInfo>) -> Result<(FlowInstance, StepBox), (DecisionFailure, StepBox)> {
         let found = self.plugin_of_kind(tenant, name, Kind::Flow).and_then(|plugin| {
             let version = plugin.active.clone().ok_or_else(|| unknown("flow", name))?;
-            Ok((plugin, version, self.permit(tenant)?))
+            let room = self.room(tenant, &version.loaded, &plugin.settings.limits)?;
+            Ok((plugin, version, room))
         });
-        let (plugin, version, permit) = found.map_err(|failure| (failure, None))?;
+        let (plugin, version, room) = found.map_err(|failure| (failure, None))?;
         let limits = plugin.settings.limits.clone();
         let about = About { plugin: name.to_owned(), digest: version.digest().to_owned(), info: info.clone(), limits: limits.clone() };
         let mut store = self.store(tenant, &plugin, &version, info.call_id.clone(), Recorder::live());
         let (start, loaded, info) = (Instant::now(), version.loaded.clone(), info.clone());
         let starting = async move {
-            let live = Live::on(&loaded);
-            let result = async {
-                let wrong = |e: wasmtime::Error| instance::failure(e, &limits);
-                let indices = flow::GuestIndices::new(&loaded.pre).map_err(|_| DecisionFailure::MissingExport { name: "flow".to_owned() })?;
-                let instance = loaded.pre.instantiate_async(&mut store).await.map_err(wrong)?;
-                let guest = indices.load(&mut store, &instance).map_err(wrong)?;
-                let call = convert::call_info(&info, &loaded.report.manifest.headers);
-                let session = guest.session().call_constructor(&mut store, &call).await.map_err(wrong)?;
-                Ok((guest, session))
-            }
-            .await;
+            let result = match loaded.flow.as_ref() {
+                Some(indices) => {
+                    let call = convert::call_info(&info, &loaded.report.manifest.headers);
+                    let made = async {
+                        let instance = loaded.pre.instantiate_async(&mut store).await?;
+                        let guest = indices.load(&mut store, &instance)?;
+                        let session = guest.session().call_constructor(&mut store, &call).await?;
+                        Ok((guest, session))
+                    };
+                    let made: wasmtime::Result<_> = made.await;
+                    made.map_err(|e| instance::failure_in(&store, e, &limits))
+                }
+                None => Err(DecisionFailure::MissingExport { name: Kind::Flow.name().to_owned() }),
+            };
+            instance::pause(&mut store);
             let imports = store.data_mut().recorder.take();
-            (result.map(|(guest, session)| Running { store, guest, session, _live: live, _permit: permit }), imports)
+            (result.map(|(guest, session)| Running { store, guest, session, _room: room }), imports)
         };
         let started = self.on_plugin_threads(Timed::new(starting)).await;
         let ((result, imports), cpu) = started.unwrap_or_else(|failure| ((Err(failure), Vec::new()), Duration::ZERO));
@@ -113,6 +116,7 @@ impl FlowInstance {
             instance::begin(&mut running.store, &limits);
             let event = convert::flow_event(event);
             let told = running.guest.session().call_on_event(&mut running.store, running.session, &event).await;
+            instance::pause(&mut running.store);
             let imports = running.store.data_mut().recorder.take();
             match told {
                 Ok(actions) if actions.len() > limits.actions => {
@@ -120,7 +124,7 @@ impl FlowInstance {
                     (Err(DecisionFailure::OutputLimit { what }), imports, None)
                 }
                 Ok(actions) => (Ok(actions.into_iter().map(convert::flow_action).collect::<Vec<_>>()), imports, Some(running)),
-                Err(error) => (Err(instance::failure(error, &limits)), imports, None),
+                Err(error) => (Err(instance::failure_in(&running.store, error, &limits)), imports, None),
             }
         };
         let told = self.host.on_plugin_threads(Timed::new(telling)).await;

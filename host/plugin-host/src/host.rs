@@ -38,7 +38,7 @@ pub struct PluginHostConfig {
     pub instances: u32,
     /// threads that run guests; 0 means one for each core
     pub threads: usize,
-    /// questions and sessions of one tenant at the same time; default 1,000
+    /// questions and sessions of one tenant at the same time; default 4,000
     pub tenant_concurrency: usize,
     pub http: Arc<dyn HttpClient>,
     pub kv: Arc<dyn KvStore>,
@@ -54,7 +54,7 @@ impl PluginHostConfig {
             compile,
             instances: 8_000,
             threads: 0,
-            tenant_concurrency: 1_000,
+            tenant_concurrency: 4_000,
             http: Arc::new(crate::capability::http::NoHttp),
             kv: Arc::new(crate::capability::kv::MemoryKv::default()),
             secrets: Arc::new(crate::capability::secrets::NoSecrets),
@@ -149,21 +149,14 @@ impl PluginHost {
     pub fn deploy(&self, deploy: &Deploy<'_>) -> Result<Arc<Version>, AdmissionError> {
         let result = self.admit(deploy);
         match &result {
-            Ok(version) => {
-                tracing::info!(tenant = deploy.tenant, plugin = deploy.name, digest = version.digest(), activated = deploy.activate, "plugin taken");
-                self.registry.persist();
-            }
-            Err(error) => {
-                tracing::warn!(tenant = deploy.tenant, plugin = deploy.name, %error, "plugin refused; the live version goes on");
-                self.registry.refuse(deploy.tenant, deploy.name, crate::check::digest(deploy.bytes), error);
-            }
+            Ok(_) => self.registry.persist(),
+            Err(error) => self.registry.refuse(deploy.tenant, deploy.name, crate::check::digest(deploy.bytes), error),
         }
         result
     }
 
     /// Notes that a plugin's file or settings could not be taken; the live version goes on.
     pub fn refuse(&self, tenant: &str, name: &str, bytes: &[u8], why: &str) {
-        tracing::warn!(tenant, plugin = name, error = why, "plugin refused; the live version goes on");
         let error = AdmissionError::Settings(why.to_owned());
         self.registry.refuse(tenant, name, crate::check::digest(bytes), &error);
     }
@@ -237,7 +230,8 @@ impl PluginHost {
             let result = async {
                 let guest = provider_guest(&mut store, &version, &limits).await?;
                 let call = convert::call_info(&info, &version.report().manifest.headers);
-                let answer = guest.call_inbound(&mut store, &call).await.map_err(|e| instance::failure(e, &limits))?;
+                let answer = guest.call_inbound(&mut store, &call).await;
+                let answer = answer.map_err(|e| instance::failure_in(&store, e, &limits))?;
                 answer.map(convert::read).map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })
             }
             .await;
@@ -260,7 +254,8 @@ impl PluginHost {
             let result = async {
                 let guest = provider_guest(&mut store, &version, &limits).await?;
                 let call = convert::call_info(&info, &version.report().manifest.headers);
-                let answer = guest.call_outbound(&mut store, &call, &target, &outgoing).await.map_err(|e| instance::failure(e, &limits))?;
+                let answer = guest.call_outbound(&mut store, &call, &target, &outgoing).await;
+                let answer = answer.map_err(|e| instance::failure_in(&store, e, &limits))?;
                 answer.map(convert::shaped).map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })
             }
             .await;
@@ -273,7 +268,7 @@ impl PluginHost {
     pub async fn webhook(self: &Arc<Self>, tenant: &str, provider: &str, webhook: Webhook) -> Result<WebhookReply, DecisionFailure> {
         let plugin = self.plugin_of_kind(tenant, provider, Kind::Provider)?;
         let version = plugin.active.clone().ok_or_else(|| unknown("provider plugin", provider))?;
-        let permit = self.permit(tenant)?;
+        let room = self.room(tenant, &version.loaded, &plugin.settings.limits)?;
         let mut store = self.store(tenant, &plugin, &version, String::new(), Recorder::live());
         let limits = plugin.settings.limits.clone();
         let request = wit::HttpRequest {
@@ -283,9 +278,10 @@ impl PluginHost {
             body: webhook.body,
         };
         self.on_plugin_threads(async move {
-            let _permit = permit;
+            let _room = room;
             let guest = provider_guest(&mut store, &version, &limits).await?;
-            let reply = guest.call_webhook(&mut store, &request, &webhook.ext).await.map_err(|e| instance::failure(e, &limits))?;
+            let reply = guest.call_webhook(&mut store, &request, &webhook.ext).await;
+            let reply = reply.map_err(|e| instance::failure_in(&store, e, &limits))?;
             let reply = reply.map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })?;
             Ok(WebhookReply {
                 status: reply.response.status,
@@ -305,9 +301,10 @@ impl PluginHost {
     {
         let found = self.plugin_of_kind(tenant, name, Kind::Provider).and_then(|plugin| {
             let version = plugin.active.clone().ok_or_else(|| unknown("provider plugin", name))?;
-            Ok((plugin, version, self.permit(tenant)?))
+            let room = self.room(tenant, &version.loaded, &plugin.settings.limits)?;
+            Ok((plugin, version, room))
         });
-        let (plugin, version, permit) = match found {
+        let (plugin, version, room) = match found {
             Ok(found) => found,
             Err(failure) => return (Err(failure), None),
         };
@@ -316,7 +313,7 @@ impl PluginHost {
         let asked = Timed::new(ask(store, version.clone(), info.clone(), plugin.settings.limits.clone()));
         let answered = self
             .on_plugin_threads(async move {
-                let _permit = permit;
+                let _room = room;
                 asked.await
             })
             .await;
@@ -351,8 +348,15 @@ impl PluginHost {
         Ok(plugin)
     }
 
-    /// Room among the tenant's own: nobody fills the plugin threads alone.
-    pub(crate) fn permit(&self, tenant: &str) -> Result<OwnedSemaphorePermit, DecisionFailure> {
+    /// Room among the plugin's own, and among the tenant's: nobody takes all instances alone.
+    pub(crate) fn room(&self, tenant: &str, loaded: &Arc<Loaded>, limits: &Limits) -> Result<Room, DecisionFailure> {
+        if loaded.live.load(Ordering::Relaxed) >= limits.concurrency as usize {
+            return Err(DecisionFailure::Overload { limit: limits.concurrency });
+        }
+        Ok(Room { _permit: self.permit(tenant)?, _live: Live::on(loaded) })
+    }
+
+    fn permit(&self, tenant: &str) -> Result<OwnedSemaphorePermit, DecisionFailure> {
         let semaphore = {
             let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
             match tenants.get(tenant) {
@@ -385,10 +389,14 @@ impl PluginHost {
 }
 
 async fn provider_guest(store: &mut Store<State>, version: &Version, limits: &Limits) -> Result<provider::Guest, DecisionFailure> {
-    let wrong = |e: wasmtime::Error| instance::failure(e, limits);
-    let instance = version.loaded.pre.instantiate_async(&mut *store).await.map_err(wrong)?;
-    let indices = provider::GuestIndices::new(&version.loaded.pre).map_err(wrong)?;
-    indices.load(&mut *store, &instance).map_err(wrong)
+    let loaded = &version.loaded;
+    let indices = loaded.provider.as_ref().ok_or_else(|| DecisionFailure::MissingExport { name: Kind::Provider.name().to_owned() })?;
+    let started = async {
+        let instance = loaded.pre.instantiate_async(&mut *store).await?;
+        indices.load(&mut *store, &instance)
+    };
+    let started = started.await;
+    started.map_err(|e| instance::failure_in(store, e, limits))
 }
 
 pub(crate) fn unknown(what: &str, name: &str) -> DecisionFailure {
@@ -399,11 +407,17 @@ pub(crate) fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
+/// What a session or question takes as long as it lives.
+pub(crate) struct Room {
+    _permit: OwnedSemaphorePermit,
+    _live: Live,
+}
+
 /// Counts a session or question as running on a version.
-pub(crate) struct Live(pub(crate) Arc<Loaded>);
+struct Live(Arc<Loaded>);
 
 impl Live {
-    pub(crate) fn on(loaded: &Arc<Loaded>) -> Live {
+    fn on(loaded: &Arc<Loaded>) -> Live {
         loaded.live.fetch_add(1, Ordering::Relaxed);
         Live(loaded.clone())
     }

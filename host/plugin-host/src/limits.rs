@@ -22,7 +22,7 @@ pub struct Limits {
     pub table_elements: usize,
     /// Resource handles of an instance. Default 1,000.
     pub handles: usize,
-    /// Questions and sessions of this plugin at the same time. Default 256.
+    /// Questions and sessions of this version at the same time. Default 2,000.
     pub concurrency: u32,
 }
 
@@ -36,7 +36,7 @@ impl Default for Limits {
             log_bytes: 16 << 10,
             table_elements: 20_000,
             handles: 1_000,
-            concurrency: 256,
+            concurrency: 2_000,
         }
     }
 }

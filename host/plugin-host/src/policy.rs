@@ -1,13 +1,13 @@
 //! Where a call goes: the bound plugins in order, and what happens when one fails.
 
-use crate::bindings::{convert, router};
+use crate::bindings::convert;
 use crate::breaker::Change;
 use crate::check::Kind;
-use crate::host::{Live, PluginHost, micros, unknown};
+use crate::host::{PluginHost, micros, unknown};
 use crate::instance::{self, State};
 use crate::limits::Limits;
 use crate::record::Recorder;
-use crate::registry::{Plugin, Version};
+use crate::registry::{Plugin, Version, What};
 use crate::settings::OnFailure;
 use crate::timed::Timed;
 use b2bua::call_info::CallInfo;
@@ -30,7 +30,7 @@ pub(crate) async fn route(host: &PluginHost, tenant: &str, info: &Arc<CallInfo>)
             // A flow that is bound to a number answers its calls itself.
             if plugin.has(Kind::Flow) {
                 let decision = Decision::RunFlow(FlowRef { name: plugin.name.to_string(), ext: Vec::new() });
-                trail.push(direct(&plugin, &version, info, decision.clone()));
+                trail.push(direct(&plugin, version.digest(), info, decision.clone()));
                 return Routed { decision: Ok(decision), trail };
             }
             continue;
@@ -91,9 +91,10 @@ async fn ask_with_breaker(
             version.breaker().failed(Instant::now())
         }
     };
+    let (tell, digest) = (host.registry(), version.digest());
     match change {
-        Change::Opened => tracing::warn!(tenant, plugin = &*plugin.name, digest = version.digest(), "breaker opened: the failure policy decides for now"),
-        Change::Closed => tracing::info!(tenant, plugin = &*plugin.name, digest = version.digest(), "breaker closed"),
+        Change::Opened => tell.tell(tenant, &plugin.name, digest, What::BreakerOpened, "it failed too often; the failure policy decides for now"),
+        Change::Closed => tell.tell(tenant, &plugin.name, digest, What::BreakerClosed, "it answered well again"),
         Change::None => {}
     }
     asked
@@ -104,9 +105,8 @@ const EXPORT: &str = "router.on-invite";
 /// Asks one version, in a fresh instance.
 async fn ask(host: &PluginHost, tenant: &str, plugin: &Plugin, version: &Arc<Version>, decider: String, info: &Arc<CallInfo>, trail: &mut Vec<Step>) -> Asked {
     let start = Instant::now();
-    let (result, imports, cpu) = match host.permit(tenant) {
-        Ok(_permit) => {
-            let _live = Live::on(&version.loaded);
+    let (result, imports, cpu) = match host.room(tenant, &version.loaded, &plugin.settings.limits) {
+        Ok(_room) => {
             let mut store = host.store(tenant, plugin, version, info.call_id.clone(), Recorder::live());
             let (result, cpu) = Timed::new(decide(&mut store, version, info, &plugin.settings.limits)).await;
             let imports = store.data_mut().recorder.take();
@@ -144,77 +144,95 @@ pub(crate) async fn decide_loaded(
     info: &CallInfo,
     limits: &Limits,
 ) -> Result<Option<Decision>, DecisionFailure> {
-    let wrong = |e: wasmtime::Error| instance::failure(e, limits);
-    let indices = router::GuestIndices::new(&loaded.pre).map_err(|_| DecisionFailure::MissingExport { name: EXPORT.to_owned() })?;
-    let instance = loaded.pre.instantiate_async(&mut *store).await.map_err(wrong)?;
-    let guest = indices.load(&mut *store, &instance).map_err(wrong)?;
+    let indices = loaded.router.as_ref().ok_or_else(|| DecisionFailure::MissingExport { name: EXPORT.to_owned() })?;
     let call = convert::call_info(info, &loaded.report.manifest.headers);
-    match guest.call_on_invite(&mut *store, &call).await.map_err(wrong)? {
+    let asked = async {
+        let instance = loaded.pre.instantiate_async(&mut *store).await?;
+        indices.load(&mut *store, &instance)?.call_on_invite(&mut *store, &call).await
+    };
+    let answer = asked.await;
+    match answer.map_err(|e| instance::failure_in(store, e, limits))? {
         Ok(decision) => Ok(convert::decision(decision)),
         Err(failure) => Err(DecisionFailure::Reported { text: convert::failure(failure) }),
     }
 }
 
 /// What the caller gets instead. `None` asks the next binding.
+///
+/// A fallback that fails too is followed on to what its own settings name (another plugin, a
+/// static route, its last good version), each plugin once; the status of a refusal is that of
+/// the binding.
 async fn on_failure(
     host: &PluginHost,
     tenant: &str,
-    plugin: &Plugin,
+    plugin: &Arc<Plugin>,
     failure: DecisionFailure,
     info: &Arc<CallInfo>,
     trail: &mut Vec<Step>,
 ) -> Option<Result<Decision, DecisionFailure>> {
-    let refuse = |code: u16, reason: Option<String>| {
-        let reason = reason.unwrap_or_else(|| format!("{}: {failure}", plugin.name));
-        Some(Ok(Decision::Reject(Reject { code, reason, retry_after_s: None })))
-    };
+    let mut why = format!("{}: {failure}", plugin.name);
     // The caller is told to come back where there was no room, whatever the policy.
-    let code = |code: u16| if matches!(failure, DecisionFailure::Overload { .. }) { 503 } else { code };
-    match &plugin.settings.on_failure {
-        OnFailure::FailOpen => None,
-        OnFailure::FailClosed { code: c, reason } => refuse(code(*c), reason.clone()),
-        OnFailure::StaticRoute { dial, reject } => {
-            let decision = OnFailure::static_decision(dial, *reject, info);
-            if let Some(version) = &plugin.active {
-                let mut step = direct(plugin, version, info, decision.clone());
+    let code = match (&failure, plugin.settings.on_failure.code()) {
+        (DecisionFailure::Overload { .. }, _) => 503,
+        (_, code) => code,
+    };
+    let mut asked = vec![plugin.clone()];
+    let mut plugin = plugin.clone();
+    loop {
+        match &plugin.settings.on_failure {
+            OnFailure::FailOpen => return None,
+            OnFailure::FailClosed { reason, .. } => {
+                why = reason.clone().unwrap_or(why);
+                break;
+            }
+            OnFailure::StaticRoute { dial, reject } => {
+                let decision = OnFailure::static_decision(dial, *reject, info);
+                let mut step = direct(&plugin, "", info, decision.clone());
                 step.decider = "static".to_owned();
-                step.digest = String::new();
                 trail.push(step);
+                return Some(Ok(decision));
             }
-            Some(Ok(decision))
-        }
-        OnFailure::LastGood { code: c } => {
-            let Some(version) = plugin.last_good().cloned() else { return refuse(code(*c), None) };
-            match ask(host, tenant, plugin, &version, "last-good".to_owned(), info, trail).await {
-                Asked::Decided(decision) => Some(Ok(decision)),
-                Asked::NoOpinion => None,
-                Asked::Failed(_) => refuse(code(*c), None),
+            OnFailure::LastGood { .. } => {
+                let Some(version) = plugin.last_good().cloned() else { break };
+                match ask(host, tenant, &plugin, &version, "last-good".to_owned(), info, trail).await {
+                    Asked::Decided(decision) => return Some(Ok(decision)),
+                    Asked::NoOpinion => return None,
+                    Asked::Failed(_) => break,
+                }
             }
-        }
-        OnFailure::FallbackPlugin { plugin: name, code: c } => {
-            let fallback = host.plugin_of_kind(tenant, name, Kind::Router).and_then(|p| {
-                let version = p.active.clone().ok_or_else(|| unknown("fallback plugin", name))?;
-                Ok((p, version))
-            });
-            let (fallback, version) = match fallback {
-                Ok(found) => found,
-                Err(missing) => return refuse(code(*c), Some(format!("{}: {failure}; its fallback {name}: {missing}", plugin.name))),
-            };
-            let decider = format!("fallback:{name}");
-            match ask_with_breaker(host, tenant, &fallback, &version, decider, info, trail).await {
-                Asked::Decided(decision) => Some(Ok(decision)),
-                Asked::NoOpinion => None,
-                Asked::Failed(_) => refuse(code(*c), None),
+            OnFailure::FallbackPlugin { plugin: name, .. } => {
+                if asked.iter().any(|p| *p.name == **name) {
+                    break;
+                }
+                let found = host.plugin_of_kind(tenant, name, Kind::Router).and_then(|p| {
+                    let version = p.active.clone().ok_or_else(|| unknown("fallback plugin", name))?;
+                    Ok((p, version))
+                });
+                let (fallback, version) = match found {
+                    Ok(found) => found,
+                    Err(missing) => {
+                        why = format!("{why}; its fallback {name}: {missing}");
+                        break;
+                    }
+                };
+                match ask_with_breaker(host, tenant, &fallback, &version, format!("fallback:{name}"), info, trail).await {
+                    Asked::Decided(decision) => return Some(Ok(decision)),
+                    Asked::NoOpinion => return None,
+                    Asked::Failed(failure) => why = format!("{why}; its fallback {name}: {failure}"),
+                }
+                asked.push(fallback.clone());
+                plugin = fallback;
             }
         }
     }
+    Some(Ok(Decision::Reject(Reject { code, reason: why, retry_after_s: None })))
 }
 
-fn direct(plugin: &Plugin, version: &Version, info: &Arc<CallInfo>, decision: Decision) -> Step {
+fn direct(plugin: &Plugin, digest: &str, info: &Arc<CallInfo>, decision: Decision) -> Step {
     Step {
         decider: format!("binding:{}", plugin.name),
         plugin: plugin.name.to_string(),
-        digest: version.digest().to_owned(),
+        digest: digest.to_owned(),
         export: String::new(),
         input: info.clone(),
         imports: Vec::<Import>::new(),

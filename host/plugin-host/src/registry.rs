@@ -1,9 +1,11 @@
 //! Who has which plugin: tenants → plugins → versions → bindings. One immutable snapshot,
 //! replaced whole; a reader never waits.
 
+mod changes;
 mod persist;
 mod view;
 
+pub use changes::{Change, What};
 pub use view::{PluginView, VersionView};
 
 use crate::admission::{AdmissionError, Loaded};
@@ -96,8 +98,8 @@ pub struct Refusal {
     pub error: String,
 }
 
-/// Versions that are kept for rolling back.
-const KEPT: usize = 8;
+/// Versions that are kept for rolling back, with their code; and as many that wait.
+const KEPT: usize = 3;
 
 impl Plugin {
     fn new(name: &str) -> Plugin {
@@ -174,13 +176,14 @@ pub struct Registry {
     snapshot: ArcSwap<Snapshot>,
     /// One change at a time; readers do not take it.
     changing: Mutex<()>,
+    changes: changes::Changes,
     /// Where versions of the API are kept.
     folder: PathBuf,
 }
 
 impl Registry {
     pub(crate) fn new(folder: PathBuf) -> Registry {
-        Registry { snapshot: ArcSwap::default(), changing: Mutex::default(), folder }
+        Registry { snapshot: ArcSwap::default(), changing: Mutex::default(), changes: Default::default(), folder }
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -214,7 +217,7 @@ impl Registry {
             failed: AtomicU64::new(0),
             breaker: Mutex::default(),
         });
-        self.change(deploy.tenant, deploy.name, |plugin| {
+        let version = self.change(deploy.tenant, deploy.name, |plugin| {
             if let Some(settings) = &deploy.settings {
                 plugin.set(settings.clone());
             }
@@ -230,10 +233,14 @@ impl Registry {
                 plugin.waiting.drain(..excess);
             }
             version
-        })
+        });
+        let what = if deploy.activate { What::Activated } else { What::Uploaded };
+        self.tell(deploy.tenant, deploy.name, version.digest(), what, deploy.by);
+        version
     }
 
     pub(crate) fn refuse(&self, tenant: &str, name: &str, digest: String, error: &AdmissionError) {
+        self.tell(tenant, name, &digest, What::Refused, &error.to_string());
         let refusal = Refusal { at_ms: now_ms(), digest, error: error.to_string() };
         self.change(tenant, name, |plugin| plugin.last_error = Some(refusal));
     }
@@ -248,6 +255,7 @@ impl Registry {
         let version = plugin.versions().find(|v| v.digest() == digest).cloned();
         let version = version.ok_or_else(|| AdmissionError::Unknown { what: "version", name: digest.to_owned() })?;
         self.change(tenant, name, |plugin| plugin.activate(version.clone()));
+        self.tell(tenant, name, digest, What::Activated, "asked for by its digest");
         self.persist();
         Ok(version)
     }
@@ -263,6 +271,7 @@ impl Registry {
             plugin.active = Some(version.clone());
             plugin.waiting.extend(bad);
         });
+        self.tell(tenant, name, version.digest(), What::RolledBack, "asked for");
         self.persist();
         Ok(version)
     }
@@ -271,6 +280,7 @@ impl Registry {
     pub fn set_settings(&self, tenant: &str, name: &str, settings: Settings) -> Result<(), AdmissionError> {
         let settings = settings.checked().map_err(|e| AdmissionError::Settings(e.to_string()))?;
         self.change(tenant, name, |plugin| plugin.set(settings));
+        self.tell(tenant, name, "", What::SettingsChanged, "");
         self.persist();
         Ok(())
     }
@@ -288,6 +298,7 @@ impl Registry {
             }
             self.snapshot.store(Arc::new(snapshot));
         }
+        self.tell(tenant, name, "", What::Removed, "");
         self.persist();
         Ok(())
     }
@@ -308,6 +319,7 @@ impl Registry {
             plugin.previous.retain(|v| v.digest() != digest);
             plugin.waiting.retain(|v| v.digest() != digest);
         });
+        self.tell(tenant, name, digest, What::Deleted, "");
         self.persist();
         Ok(())
     }

@@ -129,6 +129,14 @@ impl Default for OnFailure {
 }
 
 impl OnFailure {
+    /// The SIP status of a refusal.
+    pub(crate) fn code(&self) -> u16 {
+        match self {
+            OnFailure::FailClosed { code, .. } | OnFailure::FallbackPlugin { code, .. } | OnFailure::LastGood { code } => *code,
+            OnFailure::FailOpen | OnFailure::StaticRoute { .. } => server_error(),
+        }
+    }
+
     /// The decision of a static route.
     pub(crate) fn static_decision(dial: &[String], reject: Option<u16>, call: &CallInfo) -> Decision {
         if dial.is_empty() {

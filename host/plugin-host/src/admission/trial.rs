@@ -2,7 +2,7 @@
 //! Names of exports prove nothing about their types; an instance does.
 
 use super::{AdmissionError, Loaded};
-use crate::bindings::{connector, convert, flow, provider, router};
+use crate::bindings::convert;
 use crate::capability::{Context, Services};
 use crate::check::Kind;
 use crate::instance;
@@ -21,20 +21,31 @@ pub(crate) async fn try_out(engine: &Engine, loaded: &Loaded, limits: &Limits, c
     // Imports of the trial do nothing: a replay of an empty record answers none of them.
     let mut store = instance::store(engine, &limits, context, services, Recorder::replay(Vec::new()));
     let wrong = |e: wasmtime::Error| AdmissionError::Instantiate(instance::failure(e, &limits).to_string());
+    let missing = |kind: Kind| AdmissionError::Instantiate(format!("its {kind} cannot be found"));
     let instance = loaded.pre.instantiate_async(&mut store).await.map_err(wrong)?;
     for kind in &loaded.report.kinds {
         match kind {
             Kind::Router => {
-                let guest = router::GuestIndices::new(&loaded.pre).and_then(|i| i.load(&mut store, &instance)).map_err(wrong)?;
+                let indices = loaded.router.as_ref().ok_or_else(|| missing(*kind))?;
+                let guest = indices.load(&mut store, &instance).map_err(wrong)?;
                 let call = convert::call_info(&canned_call(), &loaded.report.manifest.headers);
                 // What it decides does not matter, nor that it has no settings yet; a trap does.
                 if let Err(error) = guest.call_on_invite(&mut store, &call).await {
-                    return Err(AdmissionError::Trial(instance::failure(error, &limits).to_string()));
+                    return Err(AdmissionError::Trial(instance::failure_in(&store, error, &limits).to_string()));
                 }
             }
-            Kind::Flow => flow::GuestIndices::new(&loaded.pre).and_then(|i| i.load(&mut store, &instance)).map(drop).map_err(wrong)?,
-            Kind::Provider => provider::GuestIndices::new(&loaded.pre).and_then(|i| i.load(&mut store, &instance)).map(drop).map_err(wrong)?,
-            Kind::Connector => connector::GuestIndices::new(&loaded.pre).and_then(|i| i.load(&mut store, &instance)).map(drop).map_err(wrong)?,
+            Kind::Flow => {
+                let indices = loaded.flow.as_ref().ok_or_else(|| missing(*kind))?;
+                indices.load(&mut store, &instance).map_err(wrong)?;
+            }
+            Kind::Provider => {
+                let indices = loaded.provider.as_ref().ok_or_else(|| missing(*kind))?;
+                indices.load(&mut store, &instance).map_err(wrong)?;
+            }
+            Kind::Connector => {
+                let indices = loaded.connector.as_ref().ok_or_else(|| missing(*kind))?;
+                indices.load(&mut store, &instance).map_err(wrong)?;
+            }
         }
     }
     Ok(())

@@ -76,7 +76,10 @@ impl Host for State {
             json!({ "method": request.method, "url": request.url, "headers": headers, "body": hex::encode(&request.body) })
         };
         if let Some(recalled) = self.recorder.recall("http.fetch", args) {
-            return Ok(recalled_response(recalled.unwrap_or(Value::Null)));
+            return Ok(match recalled {
+                Some(value) => recalled_response(value),
+                None => Err(Error::Failed("nothing was recorded for this request".to_owned())),
+            });
         }
         let result = self.send(&request, timeout_ms).await;
         self.recorder.note("http.fetch", args, || match &result {
@@ -103,8 +106,8 @@ impl State {
         let timeout = left.min(Duration::from_millis(timeout_ms.into()));
         let hosts = self.granted_hosts();
         let request = HttpRequest { method: request.method.clone(), url: request.url.clone(), headers, body: request.body.clone() };
-        let services = self.services.clone();
-        services.http.fetch(&hosts, request, timeout).await.map_err(|error| match error {
+        let fetched = self.in_time(self.services.http.fetch(&hosts, request, timeout)).await;
+        fetched.unwrap_or(Err(HttpError::Timeout)).map_err(|error| match error {
             HttpError::Denied(what) => Error::Denied(what),
             HttpError::Failed(why) => Error::Failed(why),
             HttpError::Timeout => Error::Timeout,

@@ -135,6 +135,13 @@ impl State {
     }
 }
 
+impl State {
+    /// Waits for the store, no longer than the call may take.
+    async fn stored<T>(&self, work: KvFuture<'_, T>) -> Result<T, Error> {
+        self.in_time(work).await.map_or(Err(Error::Unavailable), |result| result.map_err(wit_error))
+    }
+}
+
 fn wit_error(error: KvError) -> Error {
     match error {
         KvError::Quota => Error::Quota,
@@ -177,7 +184,7 @@ impl Host for State {
             return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_str().and_then(|v| hex::decode(v).ok())), Err));
         }
         let result = match self.kv_space(&key, 0) {
-            Ok(space) => self.services.clone().kv.get(&space, &key).await.map_err(wit_error),
+            Ok(space) => self.stored(self.services.kv.get(&space, &key)).await,
             Err(error) => Err(error),
         };
         self.recorder.note("kv.get", args, || match &result {
@@ -193,7 +200,7 @@ impl Host for State {
             return Ok(recalled.as_ref().and_then(recalled_error).map_or(Ok(()), Err));
         }
         let result = match self.kv_space(&key, value.len()) {
-            Ok(space) => self.services.clone().kv.set(&space, &key, Some(value.clone()), ttl(ttl_s)).await.map_err(wit_error),
+            Ok(space) => self.stored(self.services.kv.set(&space, &key, Some(value.clone()), ttl(ttl_s))).await,
             Err(error) => Err(error),
         };
         self.recorder.note("kv.set", args, || result.as_ref().err().map_or(Value::Null, noted));
@@ -206,7 +213,7 @@ impl Host for State {
             return Ok(recalled.as_ref().and_then(recalled_error).map_or(Ok(()), Err));
         }
         let result = match self.kv_space(&key, 0) {
-            Ok(space) => self.services.clone().kv.set(&space, &key, None, None).await.map_err(wit_error),
+            Ok(space) => self.stored(self.services.kv.set(&space, &key, None, None)).await,
             Err(error) => Err(error),
         };
         self.recorder.note("kv.delete", args, || result.as_ref().err().map_or(Value::Null, noted));
@@ -220,7 +227,7 @@ impl Host for State {
             return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_i64().unwrap_or(0)), Err));
         }
         let result = match self.kv_space(&key, 0) {
-            Ok(space) => self.services.clone().kv.increment(&space, &key, by, ttl(ttl_s)).await.map_err(wit_error),
+            Ok(space) => self.stored(self.services.kv.increment(&space, &key, by, ttl(ttl_s))).await,
             Err(error) => Err(error),
         };
         self.recorder.note("kv.increment", args, || result.as_ref().map_or_else(noted, |n| Value::from(*n)));
@@ -234,10 +241,7 @@ impl Host for State {
             return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_bool().unwrap_or(false)), Err));
         }
         let result = match self.kv_space(&key, new.len()) {
-            Ok(space) => {
-                let services = self.services.clone();
-                services.kv.compare_and_set(&space, &key, old.clone(), new.clone(), ttl(ttl_s)).await.map_err(wit_error)
-            }
+            Ok(space) => self.stored(self.services.kv.compare_and_set(&space, &key, old.clone(), new.clone(), ttl(ttl_s))).await,
             Err(error) => Err(error),
         };
         self.recorder.note("kv.compare-and-set", args, || result.as_ref().map_or_else(noted, |set| Value::Bool(*set)));

@@ -2,6 +2,7 @@
 //! an instance is made, and say it in its own words.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 use wit_parser::{Function, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeOwner, UnresolvedPackageGroup};
 
 /// The contract that this host serves.
@@ -32,7 +33,13 @@ const TEXTS: [(&str, &str); 7] = [
 ];
 
 impl Contract {
-    pub fn load() -> Contract {
+    /// Parsed once: it takes a millisecond.
+    pub fn ours() -> &'static Contract {
+        static OURS: LazyLock<Contract> = LazyLock::new(Contract::load);
+        &OURS
+    }
+
+    fn load() -> Contract {
         let mut map = wit_parser::SourceMap::new();
         for (name, text) in TEXTS {
             map.push_str(name, text);

@@ -1,6 +1,7 @@
 //! Calls in virtual time. See `tests::sim`.
 
 mod basic;
+mod chaos;
 mod flows;
 mod hunting;
 mod loss;

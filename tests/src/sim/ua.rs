@@ -348,10 +348,15 @@ impl Ua {
                 .respond(now, server, Response::to(&request, 481, ""));
             return;
         };
-        if let Some(dialog) = &mut self.calls[n].dialog {
-            dialog
-                .handle_request(&request)
-                .expect("our node counts its requests well");
+        let taken = self.calls[n]
+            .dialog
+            .as_mut()
+            .map(|dialog| dialog.handle_request(&request));
+        if let Some(Err(error)) = taken {
+            // On a bad network it overtook, or was overtaken.
+            self.layer
+                .respond(now, server, Response::to(&request, error.status(), ""));
+            return;
         }
         match request.method() {
             Method::Bye => {

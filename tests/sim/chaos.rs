@@ -52,7 +52,7 @@ fn a_routed_call_survives_anything_too() {
         for n in 1..4 {
             sim.uas[n].behaviours = vec![behaviour(&mut random)];
         }
-        let strategy = if seed % 2 == 0 {
+        let strategy = if seed.is_multiple_of(2) {
             Strategy::Serial
         } else {
             Strategy::Parallel
@@ -250,7 +250,7 @@ fn any_dial(id: u32, target: usize) -> FlowAction {
         id,
         plan,
         ringback: Some(Prompt::Tone("ringback".into())),
-        resume: id % 2 == 0,
+        resume: id.is_multiple_of(2),
     })
 }
 

@@ -63,7 +63,7 @@ fn cancels_holds_and_hunts_survive_loss_as_well() {
         sim.uas[1].behaviours = vec![Behaviour::refuse(503)];
         sim.uas[2].behaviours = vec![Behaviour::answer(3000 * (seed % 3))];
         sim.node.decides(dial(
-            if seed % 2 == 0 {
+            if seed.is_multiple_of(2) {
                 Strategy::Serial
             } else {
                 Strategy::Parallel
@@ -74,7 +74,7 @@ fn cancels_holds_and_hunts_survive_loss_as_well() {
         sim.uas[0].call(now, "1000");
         sim.run_for(Duration::from_millis(500 * (seed % 7)));
         let now = sim.now;
-        if seed % 4 == 0 {
+        if seed.is_multiple_of(4) {
             sim.uas[0].cancel(now, 0);
         }
         sim.run_for(Duration::from_secs(10));

@@ -19,6 +19,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Answers what it is asked; none never answers.
+pub type Script<Asked, Answer> = Box<dyn FnMut(&Asked) -> Option<Answer>>;
+
 pub struct Node {
     pub b2bua: B2bua,
     pub transmits: Vec<Transmit>,
@@ -31,9 +34,9 @@ pub struct Node {
     /// How long a prompt takes; none plays on until it is stopped.
     pub prompt_ms: Option<u64>,
     /// Decides; none never answers.
-    pub router: Box<dyn FnMut(&Question) -> Option<Decision>>,
-    pub shaper: Box<dyn FnMut(&Question) -> Option<Shaped>>,
-    pub flow: Box<dyn FnMut(&FlowEvent) -> Option<Result<Vec<FlowAction>, DecisionFailure>>>,
+    pub router: Script<Question, Decision>,
+    pub shaper: Script<Question, Shaped>,
+    pub flow: Script<FlowEvent, Result<Vec<FlowAction>, DecisionFailure>>,
     pub flow_events: Vec<FlowEvent>,
     pub names: BTreeMap<String, Vec<SocketAddr>>,
     pub connects: Vec<(CallKey, Connect)>,

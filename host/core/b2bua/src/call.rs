@@ -2,11 +2,14 @@
 //!
 //! - [`ask`]: questions, and their fallbacks. - [`dial`], [`target`]: calling targets.
 //! - [`answer`]: ringing, answering, refusing the A leg; media of both legs.
-//! - [`in_dialog`]: requests inside the dialogs. - [`flow_run`]: a flow has the call.
+//! - [`in_dialog`]: requests inside the dialogs. - [`exchange`]: our own, and their answers.
+//! - [`flow_run`]: what a flow wants done. - [`flow_events`]: what it is told.
 
 mod answer;
 mod ask;
 mod dial;
+mod exchange;
+mod flow_events;
 mod flow_run;
 mod in_dialog;
 mod target;
@@ -21,8 +24,9 @@ use crate::journal::{CallEvent, DigitSource, Ended, Kind, MAX_EVENTS};
 use crate::key::{AskId, CallKey, LegId};
 use crate::leg::{Leg, LegState};
 use crate::world::World;
+use exchange::Exchange;
 use flow_run::FlowRun;
-use in_dialog::Exchange;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;

@@ -19,6 +19,7 @@ use b2bua::{B2bua, Cause, Command, Directory, Fault, Input, Output};
 use bytes::Bytes;
 use sip::{Flow, Transport};
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -84,6 +85,8 @@ struct Worker {
     decide: Decide,
     records: Records,
     inbox: Inbox,
+    /// The core panicked in this turn.
+    hurt: bool,
 }
 
 /// What one turn of the loop takes in; kept to spare allocations.
@@ -129,6 +132,7 @@ impl Worker {
             decide: setup.decide,
             records: setup.records,
             inbox: Inbox::default(),
+            hurt: false,
         })
     }
 
@@ -149,10 +153,12 @@ impl Worker {
             self.drain();
             self.flush();
             self.load.calls.store(self.core.calls(), Ordering::Relaxed);
-            let wake = self
-                .core
-                .poll_timeout()
-                .map_or_else(|| Instant::now() + IDLE, |(at, _)| at);
+            let now = Instant::now();
+            let mut wake = self.core.poll_timeout().map_or(now + IDLE, |(at, _)| at);
+            if std::mem::take(&mut self.hurt) {
+                // A timer that panics would otherwise be due again at once, for ever.
+                wake = wake.max(now + AFTER_A_PANIC);
+            }
             timer.as_mut().reset(wake.into());
             // The tasks of this thread (connections, questions) must get their turn also
             // while there is always another datagram.
@@ -223,7 +229,7 @@ impl Worker {
             }
         }
         if std::mem::take(&mut inbox.due) {
-            self.core.handle_timeout(Instant::now());
+            self.guarded(|core| core.handle_timeout(Instant::now()));
         }
         self.inbox = inbox;
         false
@@ -251,15 +257,31 @@ impl Worker {
 
     /// One input, and all that follows from it, so that no queue inside the core grows.
     fn handle(&mut self, input: Input) {
-        self.core.handle(Instant::now(), input);
+        self.guarded(|core| core.handle(Instant::now(), input));
         self.drain();
+    }
+
+    /// A bug that one message finds must not end the calls of everyone else.
+    fn guarded(&mut self, act: impl FnOnce(&mut B2bua)) {
+        let core = &mut self.core;
+        if catch_unwind(AssertUnwindSafe(|| act(core))).is_err() {
+            tracing::error!(
+                worker = self.number,
+                "a bug: the call machine panicked; the other calls go on"
+            );
+            self.load.panics.fetch_add(1, Ordering::Relaxed);
+            self.hurt = true;
+        }
     }
 
     fn hang_up_all(&mut self) {
         let calls: Vec<CallKey> = self.core.keys().collect();
         for call in calls {
             let cause = Cause::new(503, Fault::Host, "the host is being stopped");
-            self.handle(Input::Command { call, command: Command::Hangup { cause } });
+            self.handle(Input::Command {
+                call,
+                command: Command::Hangup { cause },
+            });
         }
     }
 
@@ -370,3 +392,4 @@ fn wall_clock_ms() -> u64 {
 const BATCH: usize = 64;
 /// A worker without any timer looks up this often.
 const IDLE: Duration = Duration::from_secs(3600);
+const AFTER_A_PANIC: Duration = Duration::from_millis(100);

@@ -23,6 +23,8 @@ pub struct Load {
     pub connections: AtomicUsize,
     /// Datagrams for another worker whose queue was full.
     pub dropped: AtomicU64,
+    /// Inputs over which the call machine panicked: bugs.
+    pub panics: AtomicU64,
     /// Datagrams that waited too long for the socket.
     pub overflowed: AtomicU64,
 }

@@ -32,6 +32,7 @@ pub struct Context {
 }
 
 /// What the shell brings.
+/// The shell makes it through `PluginHostConfig`.
 pub struct Services {
     pub http: Arc<dyn http::HttpClient>,
     pub kv: Arc<dyn kv::KvStore>,

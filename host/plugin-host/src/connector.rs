@@ -114,6 +114,7 @@ impl PluginHost {
                 let missing = || DecisionFailure::MissingExport { name: Kind::Connector.name().to_owned() };
                 let indices = loaded.connector.as_ref().ok_or_else(missing)?;
                 let call = convert::call_info(&info, &loaded.report.manifest.headers);
+                instance::enter(&mut store).await?;
                 let made = async {
                     let instance = loaded.pre.instantiate_async(&mut store).await?;
                     let guest = indices.load(&mut store, &instance)?;
@@ -145,6 +146,7 @@ impl ConnectorInstance {
             .host
             .on_plugin_threads(async move {
                 instance::begin(&mut running.store, &limits);
+                instance::enter(&mut running.store).await?;
                 let event = convert::connector_event(event);
                 let told = running.guest.session().call_on_event(&mut running.store, running.session, &event).await;
                 instance::pause(&mut running.store);

@@ -53,8 +53,9 @@ impl PluginHost {
         let mut store = self.store(tenant, &plugin, &version, info.call_id.clone(), Recorder::live());
         let (start, loaded, info) = (Instant::now(), version.loaded.clone(), info.clone());
         let starting = async move {
-            let result = match loaded.flow.as_ref() {
-                Some(indices) => {
+            let result = match (loaded.flow.as_ref(), instance::enter(&mut store).await) {
+                (_, Err(busy)) => Err(busy),
+                (Some(indices), Ok(())) => {
                     let call = convert::call_info(&info, &loaded.report.manifest.headers);
                     let made = async {
                         let instance = loaded.pre.instantiate_async(&mut store).await?;
@@ -65,7 +66,7 @@ impl PluginHost {
                     let made: wasmtime::Result<_> = made.await;
                     made.map_err(|e| instance::failure_in(&store, e, &limits))
                 }
-                None => Err(DecisionFailure::MissingExport { name: Kind::Flow.name().to_owned() }),
+                (None, Ok(())) => Err(DecisionFailure::MissingExport { name: Kind::Flow.name().to_owned() }),
             };
             instance::pause(&mut store);
             let imports = store.data_mut().recorder.take();
@@ -114,6 +115,9 @@ impl FlowInstance {
         let (start, limits) = (Instant::now(), self.about.limits.clone());
         let telling = async move {
             instance::begin(&mut running.store, &limits);
+            if let Err(busy) = instance::enter(&mut running.store).await {
+                return (Err(busy), Vec::new(), None);
+            }
             let event = convert::flow_event(event);
             let told = running.guest.session().call_on_event(&mut running.store, running.session, &event).await;
             instance::pause(&mut running.store);

@@ -391,6 +391,7 @@ impl PluginHost {
 async fn provider_guest(store: &mut Store<State>, version: &Version, limits: &Limits) -> Result<provider::Guest, DecisionFailure> {
     let loaded = &version.loaded;
     let indices = loaded.provider.as_ref().ok_or_else(|| DecisionFailure::MissingExport { name: Kind::Provider.name().to_owned() })?;
+    instance::enter(store).await?;
     let started = async {
         let instance = loaded.pre.instantiate_async(&mut *store).await?;
         indices.load(&mut *store, &instance)

@@ -30,7 +30,7 @@ pub struct State {
     /// A guest's panic hook logs its message before the trap.
     pub(crate) last_error_line: Option<String>,
     /// Ticks that found the present call running.
-    pub(crate) slices: u32,
+    slices: u32,
     has_turn: bool,
     lane: Ticket,
     store_limits: StoreLimits,
@@ -68,18 +68,29 @@ pub(crate) fn store(engine: &Engine, limits: &Limits, context: Context, services
     store.set_max_component_handles(limits.handles);
     store.epoch_deadline_callback(|mut store| {
         let state = store.data_mut();
-        if state.deadline <= Instant::now() {
+        // Time that passed while the machine ran something else is not its fault: it is ended
+        // only when ticks found it running, too.
+        let over = state.deadline <= Instant::now() && state.slices >= SLOW;
+        if std::mem::take(&mut state.has_turn) {
+            return if over { Err(wasmtime::Error::new(DeadlinePassed)) } else { Ok(UpdateDeadline::Continue(1)) };
+        }
+        state.slices += 1;
+        if over {
             return Err(wasmtime::Error::new(DeadlinePassed));
         }
-        if state.has_turn {
-            state.has_turn = false;
-            return Ok(UpdateDeadline::Continue(1));
+        if state.slices < SLOW {
+            return Ok(UpdateDeadline::Yield(1));
         }
-        // It has run for a tick: from here on it waits for its turn among the slow. No tick is
-        // added, so that it comes here again before it runs on: its deadline may pass meanwhile.
-        state.slices += 1;
+        // From here on it waits for its turn among the slow. No tick is added, so that it comes
+        // here again before it runs on: its deadline may pass meanwhile.
         state.has_turn = true;
-        Ok(UpdateDeadline::YieldCustom(0, Box::pin(state.lane.next_turn(state.deadline))))
+        let turn = state.lane.next_turn(state.deadline);
+        Ok(UpdateDeadline::YieldCustom(
+            0,
+            Box::pin(async {
+                turn.await;
+            }),
+        ))
     });
     begin(&mut store, limits);
     store
@@ -94,6 +105,20 @@ pub(crate) fn begin(store: &mut Store<State>, limits: &Limits) {
     state.logged_bytes = 0;
     store.set_epoch_deadline(1);
 }
+
+/// Before each call into the guest: a tenant that has somebody among the slow starts its other
+/// calls there too, so that a burst of runaways does not flood the threads.
+pub(crate) async fn enter(store: &mut Store<State>) -> Result<(), DecisionFailure> {
+    let state = store.data_mut();
+    if state.lane.is_slow() && !state.lane.next_turn(state.deadline).await {
+        return Err(DecisionFailure::Overload { limit: 1 });
+    }
+    Ok(())
+}
+
+/// Ticks that must have found a call running before it counts as slow: one may fall into the
+/// shortest of calls.
+const SLOW: u32 = 2;
 
 /// The call is over for now: whoever waits for a turn need not wait for this store's.
 pub(crate) fn pause(store: &mut Store<State>) {

@@ -9,7 +9,7 @@
 //!   nowhere outside of this crate, and WIT types nowhere outside of [`bindings`].
 //! - [`capability`]: one file for each host import.
 //! - [`record`], [`replay`]: every import is written down; the same answers can be given again.
-//! - [`settings`]: `<name>.toml`.
+//! - [`settings`]: `<name>.toml`. [`cost`]: what a decision costs.
 
 pub mod admission;
 mod bindings;
@@ -17,6 +17,7 @@ pub mod breaker;
 pub mod capability;
 pub mod check;
 pub mod connector;
+pub mod cost;
 pub mod engine;
 pub mod flow;
 pub mod grants;

@@ -146,6 +146,7 @@ pub(crate) async fn decide_loaded(
 ) -> Result<Option<Decision>, DecisionFailure> {
     let indices = loaded.router.as_ref().ok_or_else(|| DecisionFailure::MissingExport { name: EXPORT.to_owned() })?;
     let call = convert::call_info(info, &loaded.report.manifest.headers);
+    instance::enter(store).await?;
     let asked = async {
         let instance = loaded.pre.instantiate_async(&mut *store).await?;
         indices.load(&mut *store, &instance)?.call_on_invite(&mut *store, &call).await

@@ -8,6 +8,7 @@ pub mod secret;
 pub mod services;
 pub mod snapshot;
 
+use crate::api;
 use crate::config::{Config, Listen};
 use crate::decide::{Answers, Decide};
 use crate::http;
@@ -26,6 +27,7 @@ use b2bua::{Directory, Input};
 use media::SessionKey;
 use plugin_host::{Compile, PluginHost, PluginHostConfig};
 use services::{ConfiguredSecrets, PluginHttp};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -40,6 +42,7 @@ pub struct Node {
     threads: Mutex<Vec<JoinHandle<()>>>,
     plugins: Arc<PluginHost>,
     records: Records,
+    api: api::Server,
     media: Mutex<Option<Media>>,
     _watcher: Option<plugins::Watcher>,
 }
@@ -61,7 +64,11 @@ impl Node {
         let store = Store::open(&config.load().store.url).await?;
         let records = Records::start(&config.load().journal, store.clone())?;
         let tls = http::tls::client_config(None)?;
-        let client = http::Client::new(tokio::runtime::Handle::current(), tls.clone(), http::Limits::default());
+        let client = http::Client::new(
+            tokio::runtime::Handle::current(),
+            tls.clone(),
+            http::Limits::default(),
+        );
         let secrets = Arc::new(ConfiguredSecrets(config.clone()));
         let plugins = start_plugins(&config.load(), &store, client, secrets.clone()).await?;
         let watcher = watch_plugins(&config.load(), plugins.clone()).await?;
@@ -77,13 +84,34 @@ impl Node {
             limits: websocket::Limits::default(),
         });
 
-        let (workers, threads) = start_workers(bound, &config.load(), |answers| {
-            Decide::new(plugins.clone(), sessions.clone(), handle.clone(), directory.clone(), answers)
-        }, &directory.load_full(), &records)?;
+        let (workers, threads) = start_workers(
+            bound,
+            &config.load(),
+            |answers| {
+                Decide::new(
+                    plugins.clone(),
+                    sessions.clone(),
+                    handle.clone(),
+                    directory.clone(),
+                    answers,
+                )
+            },
+            &directory.load_full(),
+            &records,
+        )?;
         // Media has nothing to tell before the first call.
         let _ = workers_of_media.set(workers.clone());
 
-        let _ = (admin_token, store);
+        let api = api::serve(api::Deps {
+            config: config.clone(),
+            admin_token,
+            workers: workers.clone(),
+            plugins: plugins.clone(),
+            records: records.clone(),
+            store,
+            media: Arc::new(move || handle.stats()),
+        })
+        .await?;
         Ok(Node {
             config,
             directory,
@@ -92,6 +120,7 @@ impl Node {
             threads: Mutex::new(threads),
             plugins,
             records,
+            api,
             media: Mutex::new(Some(media)),
             _watcher: watcher,
         })
@@ -102,6 +131,10 @@ impl Node {
         &self.sip
     }
 
+    pub fn http(&self) -> SocketAddr {
+        self.api.address()
+    }
+
     pub fn plugins(&self) -> &Arc<PluginHost> {
         &self.plugins
     }
@@ -110,14 +143,20 @@ impl Node {
         &self.workers
     }
 
+    /// On standard output, whatever the log's filter is.
     pub fn print_addresses(&self) {
         for listen in &self.sip {
-            tracing::info!("SIP on {listen}");
+            println!("gatepost: SIP on {listen}");
         }
         let config = self.config.load();
         let (first, last) = config.rtp.ports;
-        tracing::info!("RTP on {} ports {first} to {last}, told as {}", config.rtp.address, config.rtp.advertise);
-        tracing::info!("ready");
+        println!(
+            "gatepost: RTP on {} ports {first} to {last}, told as {}",
+            config.rtp.address, config.rtp.advertise
+        );
+        println!("gatepost: REST on http://{}", self.http());
+        println!("gatepost: plugins from {}", config.plugins.dir.display());
+        println!("gatepost: ready");
     }
 
     /// Takes what can be changed while calls run: tenants, trunks, secrets. The rest needs a
@@ -140,16 +179,23 @@ impl Node {
         for notice in &config.notices {
             tracing::warn!("{notice}");
         }
-        let merged = Config { tenants: config.tenants, notices: config.notices, ..(*old).clone() };
+        let merged = Config {
+            tenants: config.tenants,
+            notices: config.notices,
+            ..(*old).clone()
+        };
         let directory = Arc::new(snapshot::directory(&merged, &self.sip));
         self.config.store(Arc::new(merged));
         self.directory.store(directory.clone());
-        self.workers.send_all(|| Order::Input(Input::Directory(directory.clone()))).await;
+        self.workers
+            .send_all(|| Order::Input(Input::Directory(directory.clone())))
+            .await;
         Ok(())
     }
 
     /// Refuses new calls and waits for the running ones, as long as `sip.drain_s` allows.
     pub async fn drain(&self) {
+        self.api.drain();
         self.workers.send_all(|| Order::Input(Input::Drain)).await;
         let limit = self.config.load().sip.drain;
         let deadline = Instant::now() + limit;
@@ -164,7 +210,11 @@ impl Node {
                 return;
             }
             if calls != told {
-                tracing::info!(calls, "waiting for calls to end, at most {} s", limit.as_secs());
+                tracing::info!(
+                    calls,
+                    "waiting for calls to end, at most {} s",
+                    limit.as_secs()
+                );
                 told = calls;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -175,8 +225,13 @@ impl Node {
     pub async fn stop(&self) {
         self.hang_up_all().await;
         self.workers.send_all(|| Order::Stop).await;
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let media = self.media.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let media = self
+            .media
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
@@ -188,6 +243,7 @@ impl Node {
         if joined.await.is_err() {
             tracing::error!("the threads could not be waited for");
         }
+        self.api.stop().await;
         self.records.stop().await;
         tracing::info!("stopped");
     }
@@ -219,23 +275,34 @@ async fn start_plugins(
         ..PluginHostConfig::new(config.plugins.cache.clone(), Compile::Child(program))
     };
     // Loads and compiles what was uploaded before.
-    let plugins = tokio::task::spawn_blocking(|| PluginHost::new(settings)).await.context("the plugin host panicked")??;
+    let plugins = tokio::task::spawn_blocking(|| PluginHost::new(settings))
+        .await
+        .context("the plugin host panicked")??;
     for notice in plugins.notices() {
         tracing::warn!("{notice}");
     }
     Ok(plugins)
 }
 
-async fn watch_plugins(config: &Config, plugins: Arc<PluginHost>) -> anyhow::Result<Option<plugins::Watcher>> {
+async fn watch_plugins(
+    config: &Config,
+    plugins: Arc<PluginHost>,
+) -> anyhow::Result<Option<plugins::Watcher>> {
     let (dir, watch) = (config.plugins.dir.clone(), config.plugins.watch);
     let started = tokio::task::spawn_blocking(move || {
         // Watched before it is read: a change in between is taken twice rather than not at all.
         std::fs::create_dir_all(&dir).with_context(|| format!("plugins.dir {}", dir.display()))?;
-        let watcher = if watch { Some(plugins::watch(&dir, plugins.clone())?) } else { None };
+        let watcher = if watch {
+            Some(plugins::watch(&dir, plugins.clone())?)
+        } else {
+            None
+        };
         plugins::load_all(&dir, &plugins)?;
         anyhow::Ok(watcher)
     });
-    started.await.context("the plugin folder's reader panicked")?
+    started
+        .await
+        .context("the plugin folder's reader panicked")?
 }
 
 /// Where media events go; known only once there are workers.
@@ -252,7 +319,10 @@ fn start_media(config: &Config) -> anyhow::Result<(Media, Receivers)> {
             tracing::warn!(%call, "a media event was lost: its worker is overloaded");
         }
     };
-    let mut settings = MediaConfig { threads: config.rtp.threads.into(), ..MediaConfig::default() };
+    let mut settings = MediaConfig {
+        threads: config.rtp.threads.into(),
+        ..MediaConfig::default()
+    };
     settings.engine.seed = u64::from_ne_bytes(secret::random()?);
     Ok((Media::start(&settings, Arc::new(events))?, receivers))
 }
@@ -266,8 +336,10 @@ fn start_workers(
 ) -> anyhow::Result<(Workers, Vec<JoinHandle<()>>)> {
     let listen = bound.addresses();
     let count = bound.workers.len();
-    let (event_senders, mut events): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(EVENTS)).unzip();
-    let (order_senders, mut orders): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(ORDERS)).unzip();
+    let (event_senders, mut events): (Vec<_>, Vec<_>) =
+        (0..count).map(|_| mpsc::channel(EVENTS)).unzip();
+    let (order_senders, mut orders): (Vec<_>, Vec<_>) =
+        (0..count).map(|_| mpsc::channel(ORDERS)).unzip();
     let loads: Vec<Arc<Load>> = (0..count).map(|_| Arc::default()).collect();
     let router = Router::new(event_senders);
     let connections = tcp::Limits {
@@ -275,11 +347,19 @@ fn start_workers(
         open: Arc::default(),
         idle: config.sip.connection_idle,
     };
-    let workers = Workers::new(order_senders.iter().cloned().zip(loads.iter().cloned()).collect());
+    let workers = Workers::new(
+        order_senders
+            .iter()
+            .cloned()
+            .zip(loads.iter().cloned())
+            .collect(),
+    );
     let mut threads = Vec::new();
     // From the last to the first, so that each takes the end of its list.
     for (number, sockets) in bound.workers.into_iter().enumerate().rev() {
-        let (Some(events), Some(orders)) = (events.pop(), orders.pop()) else { break };
+        let (Some(events), Some(orders)) = (events.pop(), orders.pop()) else {
+            break;
+        };
         threads.push(worker::spawn(worker::Setup {
             number: number as u16,
             core: snapshot::core(config, &listen, number as u16),
@@ -304,3 +384,6 @@ const EVENTS: usize = 4096;
 const ORDERS: usize = 65_536;
 /// For BYEs to be answered when the host ends with calls.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -477,7 +477,7 @@ fn within<T: Copy + PartialOrd + std::fmt::Display>(
     }
 }
 
-fn first_duplicate<'a>(listen: &'a [Listen]) -> Option<&'a Listen> {
+fn first_duplicate(listen: &[Listen]) -> Option<&Listen> {
     let mut seen = BTreeSet::new();
     listen
         .iter()

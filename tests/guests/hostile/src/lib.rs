@@ -12,7 +12,7 @@ impl Router for Hostile {
             Some("grow") => grow(),
             Some("trap") => trap(),
             Some("panic") => panic!("as the settings ask, for {}", call.called),
-            Some("flood") => Ok(Decision::dial(vec!["sip:1@127.0.0.1"; 400_000])),
+            Some("flood") => Ok(Decision::dial(vec!["sip:1@127.0.0.1"; 60_000])),
             Some("recurse") => Ok(Decision::reject(500, recurse(1).to_string())),
             mode => Err(Failure::Config(format!("mode is {mode:?}"))),
         }

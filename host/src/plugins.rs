@@ -1,32 +1,31 @@
-//! The watched plugin folder in front of the registry: `<dir>/<tenant>/<name>.wasm`, with
-//! `<name>.toml` beside it.
+//! The watched folder in front of the registry: `<dir>/<tenant>/<name>.wasm`, and beside it
+//! `<name>.toml` with its settings.
 //!
-//! - [`settle`]: when has a file settled?
+//! A file is taken when its writer is done with it, also where it is copied in place. What is
+//! broken changes nothing: the live version goes on, and the log and the plugin's page say
+//! what is wrong. A changed `.toml` alone binds the running version anew; without a `.wasm` it
+//! sets a plugin that came over REST. A deleted file unbinds.
 //!
-//! A file goes live when nobody writes to it any more: at once after a rename into place or
-//! a close, else after a short silence. A broken one changes nothing and is told in words, in
-//! the log and on the plugin's page. A name that was uploaded over REST and also lies in the
-//! folder takes whichever came last.
+//! Over REST the same name may get other versions. The last change decides which one answers;
+//! at a start the folder is read last, so then its file answers.
+//!
+//! - [`folder`]: from the files of one plugin to the registry.
+//! - [`pending`]: which files are settled.
 
-mod settle;
+mod folder;
+mod pending;
 
-use anyhow::{Context, Result};
-use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use plugin_host::{Deploy, Origin, PluginHost, Settings};
-use settle::Settle;
-use std::path::{Path, PathBuf};
+use crate::plugins::folder::{Folder, Key};
+use crate::plugins::pending::{Pending, What};
+use anyhow::Context as _;
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use plugin_host::PluginHost;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::Instant;
-
-/// A plugin by its place in the folder.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    pub tenant: String,
-    pub name: String,
-}
+use std::time::{Duration, Instant};
 
 /// Watches until it is dropped.
 pub struct Watcher {
@@ -44,156 +43,93 @@ impl Drop for Watcher {
     }
 }
 
-/// Takes everything that lies in the folder, in the order of names. Blocks while it compiles.
-pub fn load_all(dir: &Path, plugins: &PluginHost) -> Result<usize> {
-    std::fs::create_dir_all(dir).with_context(|| format!("plugins.dir {}", dir.display()))?;
-    let mut places = Vec::new();
-    for tenant in std::fs::read_dir(dir).with_context(|| format!("plugins.dir {}", dir.display()))?.flatten() {
-        for file in std::fs::read_dir(tenant.path()).into_iter().flatten().flatten() {
-            places.extend(place(dir, &file.path()).filter(|_| is_component(&file.path())));
-        }
+/// Reads the whole folder, once. What is broken is told and left out. Blocks while components
+/// are compiled.
+pub fn load_all(dir: &Path, plugins: &Arc<PluginHost>) -> anyhow::Result<()> {
+    let folder = Folder::new(dir, plugins.clone());
+    for key in folder.list().with_context(|| format!("plugins.dir {}", dir.display()))? {
+        folder.apply(&key, What::Everything);
     }
-    places.sort();
-    for place in &places {
-        take(dir, plugins, place);
-    }
-    Ok(places.len())
+    Ok(())
 }
 
 /// Takes changes of the folder from now on, on a thread of its own.
-pub fn watch(dir: &Path, plugins: Arc<PluginHost>) -> Result<Watcher> {
+pub fn watch(dir: &Path, plugins: Arc<PluginHost>) -> anyhow::Result<Watcher> {
+    // The watcher tells absolute paths where it is given one.
+    let dir = dir.canonicalize().with_context(|| format!("plugins.dir {}", dir.display()))?;
     let (sender, events) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event| {
+        // Nobody listens at the end of the program.
         let _ = sender.send(event);
     })
     .context("the plugin folder cannot be watched")?;
-    watcher.watch(dir, RecursiveMode::Recursive).with_context(|| format!("{} cannot be watched", dir.display()))?;
-    let dir = dir.to_path_buf();
+    watcher.watch(&dir, RecursiveMode::Recursive).with_context(|| format!("plugins.dir {} cannot be watched", dir.display()))?;
+    let folder = Folder::new(&dir, plugins);
+    // What is there now is `load_all`'s.
+    let pending = Pending::new(folder.looks());
     let thread = std::thread::Builder::new()
         .name("plugin-folder".to_owned())
-        .spawn(move || run(&dir, &plugins, &events))
-        .context("the plugin folder's thread does not start")?;
+        .spawn(move || run(&folder, pending, &events))
+        .context("cannot start the plugin folder's thread")?;
     Ok(Watcher { watcher: Some(watcher), thread: Some(thread) })
 }
 
-fn run(dir: &Path, plugins: &PluginHost, events: &mpsc::Receiver<notify::Result<notify::Event>>) {
-    let mut settle = Settle::default();
+/// A plugin's name, and so a file's: nothing that could leave its folder.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+fn run(folder: &Folder, mut pending: Pending, events: &Receiver<notify::Result<Event>>) {
+    let mut next_look = Instant::now() + LOOK_EVERY;
     loop {
-        let event = match settle.next() {
-            Some(due) => events.recv_timeout(due.saturating_duration_since(Instant::now())),
-            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match event {
-            Ok(Ok(event)) => {
-                let complete = is_complete(event.kind);
-                for path in &event.paths {
-                    if let Some(place) = place(dir, path) {
-                        settle.changed(Instant::now(), place, complete);
-                    }
-                }
-                if event.need_rescan() {
-                    tracing::warn!("the system lost changes of the plugin folder: all of it is read again");
-                    if let Err(error) = load_all(dir, plugins) {
-                        tracing::error!(%error, "the plugin folder cannot be read");
-                    }
-                }
+        let now = Instant::now();
+        let wake = pending.next_due().map_or(next_look, |due| due.min(next_look));
+        match events.recv_timeout(wake.saturating_duration_since(now)) {
+            Ok(Ok(event)) => take(folder, &mut pending, &event),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the plugin folder's watcher failed; the folder is looked through");
+                next_look = Instant::now();
             }
-            Ok(Err(error)) => tracing::warn!(%error, "the plugin folder cannot be watched well"),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        for place in settle.due(Instant::now()) {
-            take(dir, plugins, &place);
+        let now = Instant::now();
+        if now >= next_look || pending.take_look(now) {
+            // Some file systems tell nothing, and a full queue loses events.
+            next_look = now + LOOK_EVERY;
+            pending.compare(now, folder.looks());
+        }
+        while let Some((key, what)) = pending.pop_due(Instant::now()) {
+            folder.apply(&key, what);
         }
     }
 }
 
-/// Nobody writes to the file any more.
-fn is_complete(kind: EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
-            | EventKind::Remove(_)
-    )
-}
-
-/// Makes the registry have what the folder has for this plugin.
-fn take(dir: &Path, plugins: &PluginHost, place: &Place) {
-    let (component, settings) = paths(dir, place);
-    let bytes = match std::fs::read(&component) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return gone(plugins, place),
-        Err(error) => return plugins.refuse(&place.tenant, &place.name, &[], &format!("{} cannot be read: {error}", component.display())),
+fn take(folder: &Folder, pending: &mut Pending, event: &Event) {
+    let now = Instant::now();
+    let settled = match event.kind {
+        // Its writer is done, or it came whole.
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => true,
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => return,
+        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Other => false,
     };
-    let parsed = match std::fs::read_to_string(&settings) {
-        Ok(text) => Settings::from_toml(&text),
-        Err(_) => Ok(Settings::default()),
-    };
-    let parsed = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => return plugins.refuse(&place.tenant, &place.name, &bytes, &format!("{}: {error}", settings.display())),
-    };
-    if let Some(plugin) = plugins.registry().plugin(&place.tenant, &place.name)
-        && plugin.active.as_ref().is_some_and(|v| v.digest() == plugin_host::check::digest(&bytes))
-        && *plugin.settings == parsed
-        && plugin.last_error.is_none()
-    {
-        return;
+    if event.need_rescan() {
+        pending.look_soon(now);
     }
-    // Refusals are logged and kept by the plugin host.
-    let _ = plugins.deploy(&Deploy {
-        tenant: &place.tenant,
-        name: &place.name,
-        bytes: &bytes,
-        origin: Origin::Folder,
-        settings: Some(parsed),
-        activate: true,
-        by: "folder",
-    });
-}
-
-/// What came from the folder goes with its file; what was uploaded stays.
-fn gone(plugins: &PluginHost, place: &Place) {
-    let Some(plugin) = plugins.registry().plugin(&place.tenant, &place.name) else { return };
-    if plugin.active.as_ref().is_none_or(|v| v.origin == Origin::Folder) {
-        tracing::info!(tenant = place.tenant, plugin = place.name, "plugin removed: its file is gone");
-        let _ = plugins.registry().remove(&place.tenant, &place.name);
+    for path in &event.paths {
+        match folder.key(path) {
+            Some((key, what)) => pending.touch(now, key, what, settled),
+            // A new tenant's folder, or a link behind which everything changes.
+            None if matches!(event.kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) => pending.look_soon(now),
+            None => {}
+        }
     }
 }
 
-fn paths(dir: &Path, place: &Place) -> (PathBuf, PathBuf) {
-    let folder = dir.join(&place.tenant);
-    (folder.join(format!("{}.wasm", place.name)), folder.join(format!("{}.toml", place.name)))
-}
-
-fn is_component(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "wasm")
-}
-
-/// The plugin that `<dir>/<tenant>/<name>.wasm` or `.toml` belongs to. Hidden files are
-/// somebody's half-written ones.
-fn place(dir: &Path, path: &Path) -> Option<Place> {
-    let mut parts = path.strip_prefix(dir).ok()?.components().map(|c| c.as_os_str().to_str());
-    let (tenant, file) = (parts.next()??, parts.next()??);
-    let name = file.strip_suffix(".wasm").or_else(|| file.strip_suffix(".toml"))?;
-    let plain = parts.next().is_none() && !name.is_empty() && !file.starts_with('.') && !tenant.starts_with('.');
-    plain.then(|| Place { tenant: tenant.to_owned(), name: name.to_owned() })
-}
+/// For changes that nobody told.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_components_and_settings_of_a_tenants_folder_count() {
-        let dir = Path::new("/p");
-        let of = |path: &str| place(dir, Path::new(path)).map(|p| (p.tenant, p.name));
-        let demo = |name: &str| Some(("demo".to_owned(), name.to_owned()));
-        assert_eq!(of("/p/demo/a.wasm"), demo("a"));
-        assert_eq!(of("/p/demo/a.b.toml"), demo("a.b"));
-        for other in ["/p/demo/.a.wasm", "/p/demo/.wasm", "/p/a.wasm", "/p/demo/x/a.wasm", "/p/demo/a.txt", "/q/demo/a.wasm", "/p/.git/a.wasm"] {
-            assert_eq!(of(other), None, "{other}");
-        }
-    }
-}
+pub(crate) mod tests;

@@ -239,8 +239,7 @@ impl Registry {
         version
     }
 
-    /// Remembers why a file was not taken, for the plugin's page.
-    pub fn refuse(&self, tenant: &str, name: &str, digest: String, error: &AdmissionError) {
+    pub(crate) fn refuse(&self, tenant: &str, name: &str, digest: String, error: &AdmissionError) {
         self.tell(tenant, name, &digest, What::Refused, &error.to_string());
         let refusal = Refusal { at_ms: now_ms(), digest, error: error.to_string() };
         self.change(tenant, name, |plugin| plugin.last_error = Some(refusal));

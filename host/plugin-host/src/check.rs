@@ -127,7 +127,7 @@ fn what_else(bytes: &[u8]) -> &'static str {
     let text: Vec<u8> = bytes.iter().take(64).map(u8::to_ascii_lowercase).collect();
     match bytes {
         b if b.starts_with(b"PK") => "a ZIP archive",
-        b if b.starts_with(&[0x1f, 0x8b]) => "compressed with gzip",
+        [0x1f, 0x8b, ..] => "compressed with gzip",
         b if b.starts_with(b"\x7fELF") => "a program for this machine, or compiled code (.cwasm), which is never taken from outside",
         _ if text.starts_with(b"(component") || text.starts_with(b"(module") => "WebAssembly text",
         _ if text.starts_with(b"<") => "a web page",

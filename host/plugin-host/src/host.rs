@@ -177,7 +177,7 @@ impl PluginHost {
         };
         let (engine, services) = (self.engine.clone(), self.services.clone());
         let trial = {
-            let (loaded, limits) = (loaded.clone(), settings.limits.clone());
+            let (loaded, limits) = (loaded.clone(), settings.limits);
             async move { admission::try_out(&engine, &loaded, &limits, context, services).await }
         };
         let (sender, result) = std::sync::mpsc::sync_channel(1);

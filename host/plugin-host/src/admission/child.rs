@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const COMPILE_COMMAND: &str = "__compile-component";
 
 /// Bytes of address space: enough for a component of the size limit.
-const MEMORY: u64 = 2 << 30;
+const MEMORY: u64 = 1 << 30;
 /// Seconds of CPU.
-const CPU: u64 = 60;
+const CPU: u64 = 30;
 
 /// Where compilation happens.
 #[derive(Debug, Clone)]
@@ -100,4 +100,34 @@ fn compile(arguments: &[OsString]) -> anyhow::Result<()> {
     let component = fs::read(input).context("the component")?;
     let code = engine::compiler()?.precompile_component(&component).map_err(|e| anyhow::anyhow!("{e:#}"))?;
     fs::write(output, code).context("the compiled code")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_child_is_limited_before_it_runs() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -v; ulimit -t; nice"]);
+        // SAFETY: only async-signal-safe calls between fork and exec.
+        unsafe { shell.pre_exec(limit_me) };
+        let told = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+        let told: Vec<&str> = told.lines().collect();
+        assert_eq!(told, [(MEMORY >> 10).to_string().as_str(), CPU.to_string().as_str(), "10"]);
+    }
+
+    #[test]
+    fn a_compiler_that_is_ended_by_a_limit_is_told_apart_from_one_that_refuses() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |script: &str| {
+            let program = folder.path().join("compiler");
+            fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            in_child(&program, b"", folder.path()).unwrap_err()
+        };
+        assert!(matches!(run("kill -XCPU $$"), AdmissionError::CompileLimit(what) if what.contains("CPU")));
+        assert!(matches!(run("echo memory allocation failed >&2; kill -ABRT $$"), AdmissionError::CompileLimit(what) if what.contains("MiB")));
+        assert_eq!(run("echo it is broken >&2; exit 1"), AdmissionError::Compile("it is broken".to_owned()));
+    }
 }

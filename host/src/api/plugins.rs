@@ -46,12 +46,12 @@ async fn list(State(api): State<Api>, tenant: Tenant, paging: Paging) -> Result<
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Create {
     name: String,
     /// For people; what a plugin is, its component says.
     #[serde(default, rename = "world")]
     _world: Option<String>,
+    /// As in a plugin's `.toml`. An unknown key is refused there.
     #[serde(flatten)]
     settings: Map<String, Value>,
 }

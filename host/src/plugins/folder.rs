@@ -97,6 +97,11 @@ impl Folder {
             (Ok(code), Ok(text)) => (code, text),
             (Err(error), _) | (_, Err(error)) => return self.refuse(key, &[], format!("the file cannot be read: {error}")),
         };
+        if let (None, Some(plugin)) = (&code, &present)
+            && plugin.active.as_ref().is_some_and(|version| version.origin == Origin::Folder)
+        {
+            return self.gone(key, plugin);
+        }
         let settings = match text.as_deref().map(settings) {
             None => Settings::default(),
             Some(Ok(settings)) => settings,
@@ -104,7 +109,6 @@ impl Folder {
         };
         match (code, present) {
             (None, None) => {}
-            (None, Some(plugin)) if plugin.active.as_ref().is_some_and(|version| version.origin == Origin::Folder) => self.gone(key, &plugin),
             // A plugin that came over REST takes its settings from a `.toml` where there is one.
             (None, Some(plugin)) => {
                 if text.is_some() && *plugin.settings != settings {

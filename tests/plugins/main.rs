@@ -30,7 +30,10 @@ impl Host {
             secrets: Arc::new(Secrets),
             ..PluginHostConfig::new(folder.path().to_owned(), Compile::InProcess)
         };
-        let host = Host { host: PluginHost::new(config).expect("a plugin host"), _folder: folder };
+        let host = Host {
+            host: PluginHost::new(config).expect("a plugin host"),
+            _folder: folder,
+        };
         host.deploy(name, settings);
         host
     }
@@ -38,8 +41,18 @@ impl Host {
     pub fn deploy(&self, name: &str, settings: &str) {
         let bytes = std::fs::read(tests::e2e::component(name)).expect("the component");
         let settings = Settings::from_toml(settings).unwrap_or_else(|e| panic!("{e}"));
-        let deploy = Deploy { tenant: TENANT, name, bytes: &bytes, origin: Origin::Folder, settings: Some(settings), activate: true, by: "test" };
-        self.host.deploy(&deploy).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let deploy = Deploy {
+            tenant: TENANT,
+            name,
+            bytes: &bytes,
+            origin: Origin::Folder,
+            settings: Some(settings),
+            activate: true,
+            by: "test",
+        };
+        self.host
+            .deploy(&deploy)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
 
@@ -60,7 +73,11 @@ pub fn call(called: &str, headers: &[(&str, &str)]) -> Arc<CallInfo> {
         tenant: TENANT.into(),
         trunk: None,
         direction: Direction::Inbound,
-        source: Endpoint { host: [192, 0, 2, 1].into(), port: 5060, transport: Transport::Udp },
+        source: Endpoint {
+            host: [192, 0, 2, 1].into(),
+            port: 5060,
+            transport: Transport::Udp,
+        },
         request_uri: format!("sip:{called}@example.com"),
         called: called.into(),
         caller: "2000".into(),
@@ -69,7 +86,13 @@ pub fn call(called: &str, headers: &[(&str, &str)]) -> Arc<CallInfo> {
         to_uri: format!("sip:{called}@example.com"),
         attestation: Attestation::None,
         codecs: vec!["PCMU".into()],
-        headers: headers.iter().map(|(name, value)| Header { name: (*name).into(), value: (*value).into() }).collect(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| Header {
+                name: (*name).into(),
+                value: (*value).into(),
+            })
+            .collect(),
         received_ms: 1_760_000_000_000,
         ext: Vec::new(),
     })

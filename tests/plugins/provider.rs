@@ -28,20 +28,37 @@ fn a_signed_webhook_is_answered_with_twiml() {
     let reply = ask(GRANTED, SIGNATURE).unwrap();
     let body = String::from_utf8(reply.body).unwrap();
     assert_eq!(reply.status, 200, "{body}");
-    assert!(body.contains("<Response>") && body.contains("<Sip>"), "{body}");
+    assert!(
+        body.contains("<Response>") && body.contains("<Sip>"),
+        "{body}"
+    );
 }
 
 #[test]
 fn a_wrong_signature_is_refused_and_so_is_a_right_one_without_the_grant() {
-    assert_eq!(ask(GRANTED, "RSOYDt4T1cUTdK1PDd93/VVr8B9=").unwrap().status, 403);
+    assert_eq!(
+        ask(GRANTED, "RSOYDt4T1cUTdK1PDd93/VVr8B9=").unwrap().status,
+        403
+    );
     let failure = ask("", SIGNATURE).unwrap_err();
-    assert!(failure.to_string().contains("secret:twilio_auth_token"), "{failure}");
+    assert!(
+        failure.to_string().contains("secret:twilio_auth_token"),
+        "{failure}"
+    );
 }
 
 #[test]
 fn an_invite_to_the_carrier_is_shaped() {
     let host = Host::with("twilio", GRANTED);
-    let target = Target { uri: "sip:4155550100@example.pstn.twilio.com".into(), trunk: Some("twilio".into()), caller_id: None, headers: vec![], codecs: vec![], timeout_ms: 0, ext: vec![] };
+    let target = Target {
+        uri: "sip:4155550100@example.pstn.twilio.com".into(),
+        trunk: Some("twilio".into()),
+        caller_id: None,
+        headers: vec![],
+        codecs: vec![],
+        timeout_ms: 0,
+        ext: vec![],
+    };
     let outgoing = Outgoing {
         request_uri: target.uri.clone(),
         from_uri: "sip:4158675310@sbc.example.com".into(),
@@ -49,7 +66,18 @@ fn an_invite_to_the_carrier_is_shaped() {
         to_uri: target.uri.clone(),
         headers: vec![],
     };
-    let (shaped, step) = block_on(host.host.shape(TENANT, "twilio", &call("4155550100", &[]), &target, &outgoing));
-    assert!(shaped.unwrap().request_uri.is_some_and(|uri| uri.contains("+14155550100")));
+    let (shaped, step) = block_on(host.host.shape(
+        TENANT,
+        "twilio",
+        &call("4155550100", &[]),
+        &target,
+        &outgoing,
+    ));
+    assert!(
+        shaped
+            .unwrap()
+            .request_uri
+            .is_some_and(|uri| uri.contains("+14155550100"))
+    );
     assert_eq!(step.unwrap().export, "provider.outbound");
 }

@@ -19,7 +19,9 @@ flow = "menu"
 "#;
 
 fn decide(host: &Host, called: &str) -> Decision {
-    block_on(host.host.route(TENANT, &call(called, &[]))).decision.unwrap_or_else(|e| panic!("{called}: {e}"))
+    block_on(host.host.route(TENANT, &call(called, &[])))
+        .decision
+        .unwrap_or_else(|e| panic!("{called}: {e}"))
 }
 
 #[test]
@@ -50,19 +52,38 @@ fn a_number_that_no_rule_knows_is_refused_with_the_near_miss() {
 #[test]
 fn a_decision_of_a_real_plugin_replays_and_other_settings_show() {
     let host = Host::with("static-routes", RULES);
-    let step = block_on(host.host.route(TENANT, &call("94711", &[]))).trail.remove(0);
-    assert!(step.imports.iter().any(|import| import.name == "config.json"), "{:?}", step.imports);
+    let step = block_on(host.host.route(TENANT, &call("94711", &[])))
+        .trail
+        .remove(0);
+    assert!(
+        step.imports
+            .iter()
+            .any(|import| import.name == "config.json"),
+        "{:?}",
+        step.imports
+    );
     assert!(step.cpu_us > 0);
     let component = std::fs::read(tests::e2e::component("static-routes")).unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    assert!(replay::route(&component, &step, scratch.path()).unwrap().is_same());
+    assert!(
+        replay::route(&component, &step, scratch.path())
+            .unwrap()
+            .is_same()
+    );
     let other = std::fs::read(tests::e2e::component("hello-router")).unwrap();
-    assert!(!replay::route(&other, &step, scratch.path()).unwrap().is_same());
+    assert!(
+        !replay::route(&other, &step, scratch.path())
+            .unwrap()
+            .is_same()
+    );
 }
 
 #[test]
 fn ten_lines_are_a_router() {
     let host = Host::with("hello-router", "[bind]\ndefault = true\n");
     let routed = block_on(host.host.route(TENANT, &call("1000", &[])));
-    assert!(matches!(&routed.trail[0].outcome, Outcome::Decided(Decision::Dial(plan)) if plan.targets.len() == 1), "{routed:?}");
+    assert!(
+        matches!(&routed.trail[0].outcome, Outcome::Decided(Decision::Dial(plan)) if plan.targets.len() == 1),
+        "{routed:?}"
+    );
 }

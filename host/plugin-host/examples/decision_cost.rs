@@ -12,7 +12,9 @@ const DECISIONS: u32 = 2_000;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let component = arguments.next().ok_or_else(|| anyhow::anyhow!("usage: decision_cost COMPONENT.wasm [SETTINGS.toml [CALLED]]"))?;
+    let component = arguments.next().ok_or_else(|| {
+        anyhow::anyhow!("usage: decision_cost COMPONENT.wasm [SETTINGS.toml [CALLED]]")
+    })?;
     let settings = match arguments.next() {
         Some(path) => Settings::from_toml(&std::fs::read_to_string(path)?)?,
         None => Settings::default(),
@@ -25,7 +27,12 @@ fn main() -> anyhow::Result<()> {
     result
 }
 
-fn run(component: &str, settings: &Settings, called: &str, scratch: &std::path::Path) -> anyhow::Result<()> {
+fn run(
+    component: &str,
+    settings: &Settings,
+    called: &str,
+    scratch: &std::path::Path,
+) -> anyhow::Result<()> {
     let bench = Bench::new(&std::fs::read(component)?, settings, call(called), scratch)?;
     let (mut fresh, mut warm, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     bench.fresh(2, DECISIONS)?;
@@ -57,7 +64,11 @@ fn call(called: &str) -> CallInfo {
         tenant: "demo".into(),
         trunk: Some("carrier".into()),
         direction: Direction::Inbound,
-        source: Endpoint { host: [192, 0, 2, 1].into(), port: 5060, transport: Transport::Udp },
+        source: Endpoint {
+            host: [192, 0, 2, 1].into(),
+            port: 5060,
+            transport: Transport::Udp,
+        },
         request_uri: format!("sip:{called}@sbc.example.com"),
         called: called.into(),
         caller: "+15557654321".into(),
@@ -65,8 +76,15 @@ fn call(called: &str) -> CallInfo {
         from_display: Some("A Caller".into()),
         to_uri: format!("sip:{called}@sbc.example.com"),
         attestation: Attestation::A,
-        codecs: ["PCMU", "PCMA", "G722", "opus", "telephone-event"].map(str::to_owned).into(),
-        headers: (0..12).map(|n| Header { name: format!("X-Header-{n}"), value: "a value of middling length".into() }).collect(),
+        codecs: ["PCMU", "PCMA", "G722", "opus", "telephone-event"]
+            .map(str::to_owned)
+            .into(),
+        headers: (0..12)
+            .map(|n| Header {
+                name: format!("X-Header-{n}"),
+                value: "a value of middling length".into(),
+            })
+            .collect(),
         received_ms: 1_760_000_000_000,
         ext: Vec::new(),
     }

@@ -66,7 +66,12 @@ impl Admission {
     pub(crate) fn new(engine: &Engine, data: &Path, compile: Compile) -> anyhow::Result<Admission> {
         let mut linker = Linker::new(engine);
         crate::capability::add_to_linker(&mut linker).map_err(|e| anyhow::anyhow!("{e:#}"))?;
-        Ok(Admission { engine: engine.clone(), linker, cache: Cache::open(engine, data)?, compile })
+        Ok(Admission {
+            engine: engine.clone(),
+            linker,
+            cache: Cache::open(engine, data)?,
+            compile,
+        })
     }
 
     /// Looks at the bytes, compiles them (or takes what was compiled before) and links. Blocks
@@ -83,8 +88,12 @@ impl Admission {
         };
         // SAFETY: the bytes come from our own compiler: just now, or from the cache, whose
         // MAC was checked.
-        let component = unsafe { Component::deserialize(&self.engine, &code) }.map_err(|e| AdmissionError::Compile(format!("{e:#}")))?;
-        let pre = self.linker.instantiate_pre(&component).map_err(|e| AdmissionError::Instantiate(format!("{e:#}")))?;
+        let component = unsafe { Component::deserialize(&self.engine, &code) }
+            .map_err(|e| AdmissionError::Compile(format!("{e:#}")))?;
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|e| AdmissionError::Instantiate(format!("{e:#}")))?;
         Ok(Arc::new(Loaded {
             connector: connector::GuestIndices::new(&pre).ok(),
             flow: flow::GuestIndices::new(&pre).ok(),

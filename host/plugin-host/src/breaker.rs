@@ -53,7 +53,11 @@ impl Breaker {
             return Change::None;
         }
         self.failures.push_back(now);
-        while self.failures.front().is_some_and(|first| now.duration_since(*first) > WINDOW) {
+        while self
+            .failures
+            .front()
+            .is_some_and(|first| now.duration_since(*first) > WINDOW)
+        {
             self.failures.pop_front();
         }
         if self.open_until.is_none() && self.failures.len() >= FAILURES {
@@ -91,7 +95,10 @@ mod tests {
     fn old_failures_do_not_count() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         for minute in 0..20 {
-            assert_eq!(breaker.failed(now + Duration::from_secs(60 * minute)), Change::None);
+            assert_eq!(
+                breaker.failed(now + Duration::from_secs(60 * minute)),
+                Change::None
+            );
         }
     }
 

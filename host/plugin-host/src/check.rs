@@ -65,7 +65,9 @@ pub enum Refused {
     Empty,
     #[error("the file has {size} bytes, the limit is {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("the file is {what}, not a WebAssembly component: give the .wasm file that `cargo build --target wasm32-unknown-unknown` makes")]
+    #[error(
+        "the file is {what}, not a WebAssembly component: give the .wasm file that `cargo build --target wasm32-unknown-unknown` makes"
+    )]
     NotWasm { what: &'static str },
     #[error("the binary does not validate: {0}")]
     Invalid(String),
@@ -75,7 +77,9 @@ pub enum Refused {
     PlainModule,
     #[error("it cannot be made a component: {0}")]
     NotEncodable(String),
-    #[error("it imports {0}, which plugins are not given: build for wasm32-unknown-unknown, or with `--stub-wasi` in JavaScript and Python")]
+    #[error(
+        "it imports {0}, which plugins are not given: build for wasm32-unknown-unknown, or with `--stub-wasi` in JavaScript and Python"
+    )]
     Wasi(String),
     #[error("it imports {0}, which this host does not have")]
     UnknownImport(String),
@@ -83,7 +87,9 @@ pub enum Refused {
     NoKind { exports: String },
     #[error("it was built against gatepost:plugin {found}; this host serves {served}")]
     Version { found: String, served: String },
-    #[error("{interface} has another shape than this host's: {what}. Build it against wit/ of this host's version")]
+    #[error(
+        "{interface} has another shape than this host's: {what}. Build it against wit/ of this host's version"
+    )]
     Shape { interface: String, what: String },
     #[error("{0}")]
     Manifest(String),
@@ -95,26 +101,52 @@ pub fn inspect(bytes: &[u8], max_size: usize) -> Result<(Report, Cow<'_, [u8]>),
         return Err(Refused::Empty);
     }
     if bytes.len() > max_size {
-        return Err(Refused::TooLarge { size: bytes.len(), limit: max_size });
+        return Err(Refused::TooLarge {
+            size: bytes.len(),
+            limit: max_size,
+        });
     }
     if !bytes.starts_with(b"\0asm") {
-        return Err(Refused::NotWasm { what: what_else(bytes) });
+        return Err(Refused::NotWasm {
+            what: what_else(bytes),
+        });
     }
     let manifest = manifest::read(bytes).map_err(Refused::Manifest)?;
-    Validator::new_with_features(WasmFeatures::default()).validate_all(bytes).map_err(|e| Refused::Invalid(e.to_string()))?;
-    let component: Cow<'_, [u8]> = if Parser::is_core_wasm(bytes) { Cow::Owned(encode(bytes)?) } else { Cow::Borrowed(bytes) };
-    let decoded = wit_component::decode(&component).map_err(|e| Refused::Invalid(format!("{e:#}")))?;
+    Validator::new_with_features(WasmFeatures::default())
+        .validate_all(bytes)
+        .map_err(|e| Refused::Invalid(e.to_string()))?;
+    let component: Cow<'_, [u8]> = if Parser::is_core_wasm(bytes) {
+        Cow::Owned(encode(bytes)?)
+    } else {
+        Cow::Borrowed(bytes)
+    };
+    let decoded =
+        wit_component::decode(&component).map_err(|e| Refused::Invalid(format!("{e:#}")))?;
     let DecodedWasm::Component(resolve, world) = decoded else {
-        return Err(Refused::NotWasm { what: "a WIT package" });
+        return Err(Refused::NotWasm {
+            what: "a WIT package",
+        });
     };
     let (imports, exports) = (names(&resolve, world, false), names(&resolve, world, true));
     let kinds = judge(&resolve, world, &imports, &exports)?;
     let contract = imports
         .iter()
         .chain(&exports)
-        .find_map(|name| name.strip_prefix("gatepost:plugin/")?.split_once('@').map(|(_, v)| v.to_owned()))
+        .find_map(|name| {
+            name.strip_prefix("gatepost:plugin/")?
+                .split_once('@')
+                .map(|(_, v)| v.to_owned())
+        })
         .unwrap_or_default();
-    let report = Report { digest: digest(bytes), kinds, contract, imports, exports, manifest, size: bytes.len() };
+    let report = Report {
+        digest: digest(bytes),
+        kinds,
+        contract,
+        imports,
+        exports,
+        manifest,
+        size: bytes.len(),
+    };
     Ok((report, component))
 }
 
@@ -128,7 +160,9 @@ fn what_else(bytes: &[u8]) -> &'static str {
     match bytes {
         b if b.starts_with(b"PK") => "a ZIP archive",
         [0x1f, 0x8b, ..] => "compressed with gzip",
-        b if b.starts_with(b"\x7fELF") => "a program for this machine, or compiled code (.cwasm), which is never taken from outside",
+        b if b.starts_with(b"\x7fELF") => {
+            "a program for this machine, or compiled code (.cwasm), which is never taken from outside"
+        }
         _ if text.starts_with(b"(component") || text.starts_with(b"(module") => "WebAssembly text",
         _ if text.starts_with(b"<") => "a web page",
         _ => "something else",
@@ -141,31 +175,51 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, Refused> {
         .parse_all(module)
         .flatten()
         .any(|p| matches!(p, wasmparser::Payload::CustomSection(s) if s.name().starts_with("component-type")));
-    let imports_wasi = Parser::new(0).parse_all(module).flatten().find_map(|p| match p {
-        wasmparser::Payload::ImportSection(section) => section
-            .into_imports()
-            .flatten()
-            .find(|i| i.module.starts_with("wasi"))
-            .map(|i| format!("{}.{}", i.module, i.name)),
-        _ => None,
-    });
+    let imports_wasi = Parser::new(0)
+        .parse_all(module)
+        .flatten()
+        .find_map(|p| match p {
+            wasmparser::Payload::ImportSection(section) => section
+                .into_imports()
+                .flatten()
+                .find(|i| i.module.starts_with("wasi"))
+                .map(|i| format!("{}.{}", i.module, i.name)),
+            _ => None,
+        });
     if let Some(import) = imports_wasi {
         return Err(Refused::Wasi(import));
     }
     if !has_metadata {
         return Err(Refused::PlainModule);
     }
-    let mut encoder = ComponentEncoder::default().validate(true).module(module).map_err(|e| Refused::NotEncodable(format!("{e:#}")))?;
-    encoder.encode().map_err(|e| Refused::NotEncodable(format!("{e:#}")))
+    let mut encoder = ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .map_err(|e| Refused::NotEncodable(format!("{e:#}")))?;
+    encoder
+        .encode()
+        .map_err(|e| Refused::NotEncodable(format!("{e:#}")))
 }
 
 fn names(resolve: &Resolve, world: WorldId, exports: bool) -> Vec<String> {
     let world = &resolve.worlds[world];
-    let items = if exports { &world.exports } else { &world.imports };
-    items.keys().map(|key| resolve.name_world_key(key)).collect()
+    let items = if exports {
+        &world.exports
+    } else {
+        &world.imports
+    };
+    items
+        .keys()
+        .map(|key| resolve.name_world_key(key))
+        .collect()
 }
 
-fn judge(resolve: &Resolve, world: WorldId, imports: &[String], exports: &[String]) -> Result<Vec<Kind>, Refused> {
+fn judge(
+    resolve: &Resolve,
+    world: WorldId,
+    imports: &[String],
+    exports: &[String],
+) -> Result<Vec<Kind>, Refused> {
     let ours = shape::Contract::ours();
     for import in imports {
         if import.starts_with("wasi:") || import.starts_with("wasi_") {
@@ -177,27 +231,52 @@ fn judge(resolve: &Resolve, world: WorldId, imports: &[String], exports: &[Strin
     }
     let kinds: Vec<Kind> = Kind::ALL
         .into_iter()
-        .filter(|kind| exports.iter().any(|e| e.split('@').next() == Some(&format!("gatepost:plugin/{kind}"))))
+        .filter(|kind| {
+            exports
+                .iter()
+                .any(|e| e.split('@').next() == Some(&format!("gatepost:plugin/{kind}")))
+        })
         .collect();
     if kinds.is_empty() {
-        let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+        let exports = if exports.is_empty() {
+            "nothing".to_owned()
+        } else {
+            exports.join(", ")
+        };
         return Err(Refused::NoKind { exports });
     }
-    for (items, exported) in [(&resolve.worlds[world].imports, false), (&resolve.worlds[world].exports, true)] {
+    for (items, exported) in [
+        (&resolve.worlds[world].imports, false),
+        (&resolve.worlds[world].exports, true),
+    ] {
         for (key, item) in items {
             let name = resolve.name_world_key(key);
-            let Some((interface, version)) = name.strip_prefix("gatepost:plugin/").and_then(|n| n.split_once('@')) else { continue };
+            let Some((interface, version)) = name
+                .strip_prefix("gatepost:plugin/")
+                .and_then(|n| n.split_once('@'))
+            else {
+                continue;
+            };
             if !shape::compatible(version) {
-                return Err(Refused::Version { found: version.to_owned(), served: shape::VERSION.to_owned() });
+                return Err(Refused::Version {
+                    found: version.to_owned(),
+                    served: shape::VERSION.to_owned(),
+                });
             }
             if exported && !Kind::ALL.iter().any(|k| k.name() == interface) {
                 continue;
             }
-            let WorldItem::Interface { id, .. } = item else { continue };
-            ours.same_shape(resolve, *id, interface, exported).map_err(|what| match what {
-                shape::Difference::NoInterface => Refused::UnknownImport(name.clone()),
-                shape::Difference::Other(what) => Refused::Shape { interface: name.clone(), what },
-            })?;
+            let WorldItem::Interface { id, .. } = item else {
+                continue;
+            };
+            ours.same_shape(resolve, *id, interface, exported)
+                .map_err(|what| match what {
+                    shape::Difference::NoInterface => Refused::UnknownImport(name.clone()),
+                    shape::Difference::Other(what) => Refused::Shape {
+                        interface: name.clone(),
+                        what,
+                    },
+                })?;
         }
     }
     Ok(kinds)
@@ -221,13 +300,19 @@ mod tests {
             assert!(refused.contains(named), "{refused}");
         }
         assert_eq!(inspect(b"", MAX_SIZE).unwrap_err(), Refused::Empty);
-        assert!(matches!(inspect(&[0; 100], 10), Err(Refused::TooLarge { .. })));
+        assert!(matches!(
+            inspect(&[0; 100], 10),
+            Err(Refused::TooLarge { .. })
+        ));
     }
 
     #[test]
     fn a_component_that_exports_nothing_is_told_so() {
         let empty = b"\0asm\x0d\0\x01\0";
-        assert!(matches!(inspect(empty, MAX_SIZE), Err(Refused::NoKind { .. })));
+        assert!(matches!(
+            inspect(empty, MAX_SIZE),
+            Err(Refused::NoKind { .. })
+        ));
     }
 
     #[test]

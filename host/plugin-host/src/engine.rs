@@ -8,7 +8,10 @@ pub(crate) mod lanes;
 
 use anyhow::Context;
 use std::time::Duration;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    Strategy,
+};
 
 /// Most that `limits.memory_bytes` may be: the size of a slot of the pool.
 pub const MAX_MEMORY: usize = 64 << 20;
@@ -36,13 +39,18 @@ pub(crate) fn start(instances: u32) -> anyhow::Result<Started> {
     let instances = allowed(instances, max_map_count(), &mut notices);
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
     if !scan {
-        notices.push("the kernel has no PAGEMAP_SCAN (Linux 6.7 has): decisions cost about twice as much".to_owned());
+        notices.push(
+            "the kernel has no PAGEMAP_SCAN (Linux 6.7 has): decisions cost about twice as much"
+                .to_owned(),
+        );
     }
     let engine = match Engine::new(&pooled(instances, scan)) {
         Ok(engine) => engine,
         Err(error) => {
             notices.push(format!("there is no pool of {instances} instances ({error:#}): decisions cost about four times as much"));
-            Engine::new(&base()).map_err(|e| anyhow::anyhow!("{e:#}")).context("wasmtime does not start")?
+            Engine::new(&base())
+                .map_err(|e| anyhow::anyhow!("{e:#}"))
+                .context("wasmtime does not start")?
         }
     };
     start_ticker(&engine).context("cannot start the thread that ends plugins at their deadline")?;
@@ -97,15 +105,17 @@ fn pooled(instances: u32, scan: bool) -> Config {
 /// Ends by itself with the engine.
 fn start_ticker(engine: &Engine) -> std::io::Result<()> {
     let engine = engine.weak();
-    std::thread::Builder::new().name("plugin-tick".to_owned()).spawn(move || {
-        loop {
-            std::thread::sleep(TICK);
-            match engine.upgrade() {
-                Some(engine) => engine.increment_epoch(),
-                None => return,
+    std::thread::Builder::new()
+        .name("plugin-tick".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(TICK);
+                match engine.upgrade() {
+                    Some(engine) => engine.increment_epoch(),
+                    None => return,
+                }
             }
-        }
-    })?;
+        })?;
     Ok(())
 }
 
@@ -123,7 +133,11 @@ fn allowed(wanted: u32, max_maps: Option<u32>, notices: &mut Vec<String>) -> u32
 }
 
 fn max_map_count() -> Option<u32> {
-    std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
+    std::fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -137,7 +151,10 @@ mod tests {
         assert_eq!(allowed(10_000, Some(1 << 20), &mut notices), 10_000);
         assert!(notices.is_empty());
         assert_eq!(allowed(50_000, Some(65_530), &mut notices), 10_588);
-        assert!(notices[0].contains("vm.max_map_count=302000"), "{notices:?}");
+        assert!(
+            notices[0].contains("vm.max_map_count=302000"),
+            "{notices:?}"
+        );
     }
 
     #[test]

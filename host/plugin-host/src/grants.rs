@@ -19,9 +19,12 @@ impl Grants {
     pub fn effective(asked: &[String], granted: &Grants) -> Grants {
         let covered = |name: &str| {
             granted.0.contains(name)
-                || name.split_once(':').is_some_and(|(kind, _)| granted.0.contains(&format!("{kind}:*")))
+                || name
+                    .split_once(':')
+                    .is_some_and(|(kind, _)| granted.0.contains(&format!("{kind}:*")))
         };
-        let mut both: BTreeSet<String> = asked.iter().filter(|name| covered(name)).cloned().collect();
+        let mut both: BTreeSet<String> =
+            asked.iter().filter(|name| covered(name)).cloned().collect();
         // A manifest that asks for any host leaves the choice to the tenant.
         for any in asked.iter().filter(|a| a.ends_with(":*")) {
             let kind = &any[..any.len() - 1];
@@ -31,7 +34,10 @@ impl Grants {
     }
 
     pub fn allows(&self, name: &str) -> bool {
-        self.0.contains(name) || name.split_once(':').is_some_and(|(kind, _)| self.0.contains(&format!("{kind}:*")))
+        self.0.contains(name)
+            || name
+                .split_once(':')
+                .is_some_and(|(kind, _)| self.0.contains(&format!("{kind}:*")))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &str> {
@@ -42,9 +48,13 @@ impl Grants {
     pub fn check(&self) -> Result<(), String> {
         for name in &self.0 {
             let known = name == "kv"
-                || ["http:", "secret:", "secret-read:"].iter().any(|k| name.strip_prefix(k).is_some_and(|n| !n.is_empty()));
+                || ["http:", "secret:", "secret-read:"]
+                    .iter()
+                    .any(|k| name.strip_prefix(k).is_some_and(|n| !n.is_empty()));
             if !known {
-                return Err(format!("`{name}` is no grant; there are kv, http:HOST, secret:NAME and secret-read:NAME"));
+                return Err(format!(
+                    "`{name}` is no grant; there are kv, http:HOST, secret:NAME and secret-read:NAME"
+                ));
             }
         }
         Ok(())
@@ -61,8 +71,15 @@ mod tests {
 
     #[test]
     fn only_what_is_asked_for_and_granted_is_allowed() {
-        let asked = ["kv".to_owned(), "http:a.example".to_owned(), "secret:x".to_owned()];
-        let both = Grants::effective(&asked, &of(&["http:a.example", "http:b.example", "secret:*"]));
+        let asked = [
+            "kv".to_owned(),
+            "http:a.example".to_owned(),
+            "secret:x".to_owned(),
+        ];
+        let both = Grants::effective(
+            &asked,
+            &of(&["http:a.example", "http:b.example", "secret:*"]),
+        );
         assert!(both.allows("http:a.example") && both.allows("secret:x"));
         assert!(!both.allows("kv") && !both.allows("http:b.example") && !both.allows("secret:y"));
     }
@@ -70,7 +87,9 @@ mod tests {
     #[test]
     fn a_manifest_that_asks_for_any_host_gets_the_granted_ones() {
         let both = Grants::effective(&["http:*".to_owned()], &of(&["http:a.example", "kv"]));
-        assert!(both.allows("http:a.example") && !both.allows("http:b.example") && !both.allows("kv"));
+        assert!(
+            both.allows("http:a.example") && !both.allows("http:b.example") && !both.allows("kv")
+        );
     }
 
     #[test]

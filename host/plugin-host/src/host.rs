@@ -81,7 +81,11 @@ pub struct PluginHost {
 
 impl Drop for PluginHost {
     fn drop(&mut self) {
-        let runtime = self._runtime.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let runtime = self
+            ._runtime
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         // A guest that runs on ends at its deadline; waiting for it here would block whoever
         // drops us, and that may be a task.
         if let Some(runtime) = runtime {
@@ -115,10 +119,24 @@ impl PluginHost {
     pub fn new(config: PluginHostConfig) -> anyhow::Result<Arc<PluginHost>> {
         std::fs::create_dir_all(&config.data_dir)?;
         let started = engine::start(config.instances)?;
-        let threads = if config.threads == 0 { std::thread::available_parallelism().map_or(2, |n| n.get()) } else { config.threads };
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("plugin").enable_time().build()?;
+        let threads = if config.threads == 0 {
+            std::thread::available_parallelism().map_or(2, |n| n.get())
+        } else {
+            config.threads
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("plugin")
+            .enable_time()
+            .build()?;
         let lanes = Lanes::new(threads);
-        let services = Arc::new(Services { http: config.http, kv: config.kv, secrets: config.secrets, log: config.log, lanes });
+        let services = Arc::new(Services {
+            http: config.http,
+            kv: config.kv,
+            secrets: config.secrets,
+            log: config.log,
+            lanes,
+        });
         let host = PluginHost {
             admission: Admission::new(&started.engine, &config.data_dir, config.compile)?,
             registry: Registry::new(config.data_dir),
@@ -150,7 +168,12 @@ impl PluginHost {
         let result = self.admit(deploy);
         match &result {
             Ok(_) => self.registry.persist(),
-            Err(error) => self.registry.refuse(deploy.tenant, deploy.name, crate::check::digest(deploy.bytes), error),
+            Err(error) => self.registry.refuse(
+                deploy.tenant,
+                deploy.name,
+                crate::check::digest(deploy.bytes),
+                error,
+            ),
         }
         result
     }
@@ -158,15 +181,32 @@ impl PluginHost {
     /// Notes that a plugin's file or settings could not be taken; the live version goes on.
     pub fn refuse(&self, tenant: &str, name: &str, bytes: &[u8], why: &str) {
         let error = AdmissionError::Settings(why.to_owned());
-        self.registry.refuse(tenant, name, crate::check::digest(bytes), &error);
+        self.registry
+            .refuse(tenant, name, crate::check::digest(bytes), &error);
     }
 
     fn admit(&self, deploy: &Deploy<'_>) -> Result<Arc<Version>, AdmissionError> {
-        if deploy.name.is_empty() || deploy.name.len() > 64 || !deploy.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-            return Err(AdmissionError::Settings(format!("`{}` is no name for a plugin: letters, digits, - _ . and at most 64 of them", deploy.name)));
+        if deploy.name.is_empty()
+            || deploy.name.len() > 64
+            || !deploy
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        {
+            return Err(AdmissionError::Settings(format!(
+                "`{}` is no name for a plugin: letters, digits, - _ . and at most 64 of them",
+                deploy.name
+            )));
         }
-        let settings = deploy.settings.clone().or_else(|| self.registry.plugin(deploy.tenant, deploy.name).map(|p| (*p.settings).clone()));
-        let settings = settings.unwrap_or_default().checked().map_err(|e| AdmissionError::Settings(e.to_string()))?;
+        let settings = deploy.settings.clone().or_else(|| {
+            self.registry
+                .plugin(deploy.tenant, deploy.name)
+                .map(|p| (*p.settings).clone())
+        });
+        let settings = settings
+            .unwrap_or_default()
+            .checked()
+            .map_err(|e| AdmissionError::Settings(e.to_string()))?;
         let loaded = self.admission.load(deploy.bytes)?;
         let context = Context {
             tenant: deploy.tenant.into(),
@@ -184,7 +224,9 @@ impl PluginHost {
         self.runtime.spawn(async move {
             let _ = sender.send(trial.await);
         });
-        result.recv().map_err(|_| AdmissionError::Trial("the plugin threads have stopped".to_owned()))??;
+        result
+            .recv()
+            .map_err(|_| AdmissionError::Trial("the plugin threads have stopped".to_owned()))??;
         if deploy.origin == Origin::Api {
             let kept = self.registry.keep(&loaded.report.digest, deploy.bytes);
             kept.map_err(|e| AdmissionError::Store(format!("the file cannot be kept: {e}")))?;
@@ -196,7 +238,11 @@ impl PluginHost {
         for saved in self.registry.saved().plugins {
             for digest in &saved.versions {
                 let Some(bytes) = self.registry.wasm(digest) else {
-                    tracing::error!(plugin = saved.name, digest, "an uploaded version is gone from the disk");
+                    tracing::error!(
+                        plugin = saved.name,
+                        digest,
+                        "an uploaded version is gone from the disk"
+                    );
                     continue;
                 };
                 let deploy = Deploy {
@@ -220,24 +266,42 @@ impl PluginHost {
     /// Where does this call go? Asks the bound plugins in order, with their failure policies.
     pub async fn route(self: &Arc<Self>, tenant: &str, info: &Arc<CallInfo>) -> Routed {
         let (host, info, tenant) = (self.clone(), info.clone(), tenant.to_owned());
-        let asked = self.on_plugin_threads(async move { policy::route(&host, &tenant, &info).await }).await;
-        asked.unwrap_or_else(|failure| Routed { decision: Err(failure), trail: Vec::new() })
+        let asked = self
+            .on_plugin_threads(async move { policy::route(&host, &tenant, &info).await })
+            .await;
+        asked.unwrap_or_else(|failure| Routed {
+            decision: Err(failure),
+            trail: Vec::new(),
+        })
     }
 
     /// What does this INVITE say in the carrier's words?
-    pub async fn read(self: &Arc<Self>, tenant: &str, provider: &str, info: &Arc<CallInfo>) -> (Result<Read, DecisionFailure>, StepBox) {
-        let ask = |mut store: Store<State>, version: Arc<Version>, info: Arc<CallInfo>, limits: Limits| async move {
+    pub async fn read(
+        self: &Arc<Self>,
+        tenant: &str,
+        provider: &str,
+        info: &Arc<CallInfo>,
+    ) -> (Result<Read, DecisionFailure>, StepBox) {
+        let ask = |mut store: Store<State>,
+                   version: Arc<Version>,
+                   info: Arc<CallInfo>,
+                   limits: Limits| async move {
             let result = async {
                 let guest = provider_guest(&mut store, &version, &limits).await?;
                 let call = convert::call_info(&info, &version.report().manifest.headers);
                 let answer = guest.call_inbound(&mut store, &call).await;
                 let answer = answer.map_err(|e| instance::failure_in(&store, e, &limits))?;
-                answer.map(convert::read).map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })
+                answer
+                    .map(convert::read)
+                    .map_err(|f| DecisionFailure::Reported {
+                        text: convert::failure(f),
+                    })
             }
             .await;
             (result, store.data_mut().recorder.take())
         };
-        self.ask_provider(tenant, provider, "provider.inbound", info, ask).await
+        self.ask_provider(tenant, provider, "provider.inbound", info, ask)
+            .await
     }
 
     /// How must this INVITE look for the carrier?
@@ -250,24 +314,42 @@ impl PluginHost {
         outgoing: &Outgoing,
     ) -> (Result<Shaped, DecisionFailure>, StepBox) {
         let (target, outgoing) = (convert::target(target), convert::outgoing(outgoing));
-        let ask = |mut store: Store<State>, version: Arc<Version>, info: Arc<CallInfo>, limits: Limits| async move {
+        let ask = |mut store: Store<State>,
+                   version: Arc<Version>,
+                   info: Arc<CallInfo>,
+                   limits: Limits| async move {
             let result = async {
                 let guest = provider_guest(&mut store, &version, &limits).await?;
                 let call = convert::call_info(&info, &version.report().manifest.headers);
-                let answer = guest.call_outbound(&mut store, &call, &target, &outgoing).await;
+                let answer = guest
+                    .call_outbound(&mut store, &call, &target, &outgoing)
+                    .await;
                 let answer = answer.map_err(|e| instance::failure_in(&store, e, &limits))?;
-                answer.map(convert::shaped).map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })
+                answer
+                    .map(convert::shaped)
+                    .map_err(|f| DecisionFailure::Reported {
+                        text: convert::failure(f),
+                    })
             }
             .await;
             (result, store.data_mut().recorder.take())
         };
-        self.ask_provider(tenant, provider, "provider.outbound", info, ask).await
+        self.ask_provider(tenant, provider, "provider.outbound", info, ask)
+            .await
     }
 
     /// A carrier's HTTP request.
-    pub async fn webhook(self: &Arc<Self>, tenant: &str, provider: &str, webhook: Webhook) -> Result<WebhookReply, DecisionFailure> {
+    pub async fn webhook(
+        self: &Arc<Self>,
+        tenant: &str,
+        provider: &str,
+        webhook: Webhook,
+    ) -> Result<WebhookReply, DecisionFailure> {
         let plugin = self.plugin_of_kind(tenant, provider, Kind::Provider)?;
-        let version = plugin.active.clone().ok_or_else(|| unknown("provider plugin", provider))?;
+        let version = plugin
+            .active
+            .clone()
+            .ok_or_else(|| unknown("provider plugin", provider))?;
         let room = self.room(tenant, &version.loaded, &plugin.settings.limits)?;
         let mut store = self.store(tenant, &plugin, &version, String::new(), Recorder::live());
         let limits = plugin.settings.limits.clone();
@@ -282,7 +364,9 @@ impl PluginHost {
             let guest = provider_guest(&mut store, &version, &limits).await?;
             let reply = guest.call_webhook(&mut store, &request, &webhook.ext).await;
             let reply = reply.map_err(|e| instance::failure_in(&store, e, &limits))?;
-            let reply = reply.map_err(|f| DecisionFailure::Reported { text: convert::failure(f) })?;
+            let reply = reply.map_err(|f| DecisionFailure::Reported {
+                text: convert::failure(f),
+            })?;
             Ok(WebhookReply {
                 status: reply.response.status,
                 headers: convert::http_headers_back(reply.response.headers),
@@ -293,24 +377,49 @@ impl PluginHost {
         .await?
     }
 
-    async fn ask_provider<T, A, F>(self: &Arc<Self>, tenant: &str, name: &str, export: &str, info: &Arc<CallInfo>, ask: A) -> (Result<T, DecisionFailure>, StepBox)
+    async fn ask_provider<T, A, F>(
+        self: &Arc<Self>,
+        tenant: &str,
+        name: &str,
+        export: &str,
+        info: &Arc<CallInfo>,
+        ask: A,
+    ) -> (Result<T, DecisionFailure>, StepBox)
     where
         T: Send + 'static,
         A: FnOnce(Store<State>, Arc<Version>, Arc<CallInfo>, Limits) -> F,
-        F: Future<Output = (Result<T, DecisionFailure>, Vec<b2bua::decision::Import>)> + Send + 'static,
+        F: Future<Output = (Result<T, DecisionFailure>, Vec<b2bua::decision::Import>)>
+            + Send
+            + 'static,
     {
-        let found = self.plugin_of_kind(tenant, name, Kind::Provider).and_then(|plugin| {
-            let version = plugin.active.clone().ok_or_else(|| unknown("provider plugin", name))?;
-            let room = self.room(tenant, &version.loaded, &plugin.settings.limits)?;
-            Ok((plugin, version, room))
-        });
+        let found = self
+            .plugin_of_kind(tenant, name, Kind::Provider)
+            .and_then(|plugin| {
+                let version = plugin
+                    .active
+                    .clone()
+                    .ok_or_else(|| unknown("provider plugin", name))?;
+                let room = self.room(tenant, &version.loaded, &plugin.settings.limits)?;
+                Ok((plugin, version, room))
+            });
         let (plugin, version, room) = match found {
             Ok(found) => found,
             Err(failure) => return (Err(failure), None),
         };
-        let store = self.store(tenant, &plugin, &version, info.call_id.clone(), Recorder::live());
+        let store = self.store(
+            tenant,
+            &plugin,
+            &version,
+            info.call_id.clone(),
+            Recorder::live(),
+        );
         let start = Instant::now();
-        let asked = Timed::new(ask(store, version.clone(), info.clone(), plugin.settings.limits.clone()));
+        let asked = Timed::new(ask(
+            store,
+            version.clone(),
+            info.clone(),
+            plugin.settings.limits.clone(),
+        ));
         let answered = self
             .on_plugin_threads(async move {
                 let _room = room;
@@ -321,7 +430,11 @@ impl PluginHost {
             Ok(answered) => answered,
             Err(failure) => ((Err(failure), Vec::new()), Duration::ZERO),
         };
-        let count = if result.is_ok() { &version.decided } else { &version.failed };
+        let count = if result.is_ok() {
+            &version.decided
+        } else {
+            &version.failed
+        };
         count.fetch_add(1, Ordering::Relaxed);
         let step = Step {
             decider: format!("provider:{name}"),
@@ -331,7 +444,10 @@ impl PluginHost {
             input: info.clone(),
             imports,
             // What it shaped is in the INVITE that the journal has.
-            outcome: result.as_ref().err().map_or(Outcome::Next, |f| Outcome::Failed(f.clone())),
+            outcome: result
+                .as_ref()
+                .err()
+                .map_or(Outcome::Next, |f| Outcome::Failed(f.clone())),
             wall_us: micros(start.elapsed()),
             cpu_us: micros(cpu),
         };
@@ -340,20 +456,40 @@ impl PluginHost {
 
     // --- what questions and sessions share ----------------------------------------------
 
-    pub(crate) fn plugin_of_kind(&self, tenant: &str, name: &str, kind: Kind) -> Result<Arc<Plugin>, DecisionFailure> {
-        let plugin = self.registry.plugin(tenant, name).ok_or_else(|| unknown("plugin", name))?;
+    pub(crate) fn plugin_of_kind(
+        &self,
+        tenant: &str,
+        name: &str,
+        kind: Kind,
+    ) -> Result<Arc<Plugin>, DecisionFailure> {
+        let plugin = self
+            .registry
+            .plugin(tenant, name)
+            .ok_or_else(|| unknown("plugin", name))?;
         if plugin.active.is_some() && !plugin.has(kind) {
-            return Err(DecisionFailure::MissingExport { name: kind.name().to_owned() });
+            return Err(DecisionFailure::MissingExport {
+                name: kind.name().to_owned(),
+            });
         }
         Ok(plugin)
     }
 
     /// Room among the plugin's own, and among the tenant's: nobody takes all instances alone.
-    pub(crate) fn room(&self, tenant: &str, loaded: &Arc<Loaded>, limits: &Limits) -> Result<Room, DecisionFailure> {
+    pub(crate) fn room(
+        &self,
+        tenant: &str,
+        loaded: &Arc<Loaded>,
+        limits: &Limits,
+    ) -> Result<Room, DecisionFailure> {
         if loaded.live.load(Ordering::Relaxed) >= limits.concurrency as usize {
-            return Err(DecisionFailure::Overload { limit: limits.concurrency });
+            return Err(DecisionFailure::Overload {
+                limit: limits.concurrency,
+            });
         }
-        Ok(Room { _permit: self.permit(tenant)?, _live: Live::on(loaded) })
+        Ok(Room {
+            _permit: self.permit(tenant)?,
+            _live: Live::on(loaded),
+        })
     }
 
     fn permit(&self, tenant: &str) -> Result<OwnedSemaphorePermit, DecisionFailure> {
@@ -361,36 +497,71 @@ impl PluginHost {
             let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
             match tenants.get(tenant) {
                 Some(semaphore) => semaphore.clone(),
-                None => tenants.entry(tenant.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.tenant_concurrency))).clone(),
+                None => tenants
+                    .entry(tenant.to_owned())
+                    .or_insert_with(|| Arc::new(Semaphore::new(self.tenant_concurrency)))
+                    .clone(),
             }
         };
         let limit = u32::try_from(self.tenant_concurrency).unwrap_or(u32::MAX);
-        semaphore.try_acquire_owned().map_err(|_| DecisionFailure::Overload { limit })
+        semaphore
+            .try_acquire_owned()
+            .map_err(|_| DecisionFailure::Overload { limit })
     }
 
-    pub(crate) fn store(&self, tenant: &str, plugin: &Plugin, version: &Version, call: String, recorder: Recorder) -> Store<State> {
+    pub(crate) fn store(
+        &self,
+        tenant: &str,
+        plugin: &Plugin,
+        version: &Version,
+        call: String,
+        recorder: Recorder,
+    ) -> Store<State> {
         let context = Context {
             tenant: tenant.into(),
             plugin: plugin.name.clone(),
             call,
             config: plugin.config.clone(),
-            grants: Arc::new(Grants::effective(&version.report().manifest.capabilities, &plugin.settings.grants.allow)),
+            grants: Arc::new(Grants::effective(
+                &version.report().manifest.capabilities,
+                &plugin.settings.grants.allow,
+            )),
         };
-        instance::store(&self.engine, &plugin.settings.limits, context, self.services.clone(), recorder)
+        instance::store(
+            &self.engine,
+            &plugin.settings.limits,
+            context,
+            self.services.clone(),
+            recorder,
+        )
     }
 
     /// Runs there and waits here. The future is never dropped before its end.
-    pub(crate) async fn on_plugin_threads<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, DecisionFailure> {
+    pub(crate) async fn on_plugin_threads<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, DecisionFailure> {
         self.runtime
             .spawn(work)
             .await
-            .map_err(|e| DecisionFailure::Trap { message: format!("the plugin threads gave no answer: {e}") })
+            .map_err(|e| DecisionFailure::Trap {
+                message: format!("the plugin threads gave no answer: {e}"),
+            })
     }
 }
 
-async fn provider_guest(store: &mut Store<State>, version: &Version, limits: &Limits) -> Result<provider::Guest, DecisionFailure> {
+async fn provider_guest(
+    store: &mut Store<State>,
+    version: &Version,
+    limits: &Limits,
+) -> Result<provider::Guest, DecisionFailure> {
     let loaded = &version.loaded;
-    let indices = loaded.provider.as_ref().ok_or_else(|| DecisionFailure::MissingExport { name: Kind::Provider.name().to_owned() })?;
+    let indices = loaded
+        .provider
+        .as_ref()
+        .ok_or_else(|| DecisionFailure::MissingExport {
+            name: Kind::Provider.name().to_owned(),
+        })?;
     instance::enter(store).await?;
     let started = async {
         let instance = loaded.pre.instantiate_async(&mut *store).await?;
@@ -401,7 +572,10 @@ async fn provider_guest(store: &mut Store<State>, version: &Version, limits: &Li
 }
 
 pub(crate) fn unknown(what: &str, name: &str) -> DecisionFailure {
-    DecisionFailure::Unknown { what: what.to_owned(), name: name.to_owned() }
+    DecisionFailure::Unknown {
+        what: what.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 pub(crate) fn micros(time: Duration) -> u32 {

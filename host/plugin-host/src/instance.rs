@@ -13,7 +13,9 @@ use serde_json::Value;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, StoreLimits, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{
+    Engine, PoolConcurrencyLimitError, Store, StoreLimits, Trap, UpdateDeadline, WasmBacktrace,
+};
 
 /// Everything that an instance's imports may see.
 pub struct State {
@@ -39,12 +41,20 @@ pub struct State {
 impl State {
     /// Waits for what an import needs, no longer than the call may take.
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::time::timeout_at(self.deadline.into(), work).await.ok()
+        tokio::time::timeout_at(self.deadline.into(), work)
+            .await
+            .ok()
     }
 }
 
 /// A fresh store, with the deadline of its first call running.
-pub(crate) fn store(engine: &Engine, limits: &Limits, context: Context, services: Arc<Services>, recorder: Recorder) -> Store<State> {
+pub(crate) fn store(
+    engine: &Engine,
+    limits: &Limits,
+    context: Context,
+    services: Arc<Services>,
+    recorder: Recorder,
+) -> Store<State> {
     let born = Instant::now();
     let lane = services.lanes.ticket(&context.tenant);
     let state = State {
@@ -72,7 +82,11 @@ pub(crate) fn store(engine: &Engine, limits: &Limits, context: Context, services
         // only when ticks found it running, too.
         let over = state.deadline <= Instant::now() && state.slices >= SLOW;
         if std::mem::take(&mut state.has_turn) {
-            return if over { Err(wasmtime::Error::new(DeadlinePassed)) } else { Ok(UpdateDeadline::Continue(1)) };
+            return if over {
+                Err(wasmtime::Error::new(DeadlinePassed))
+            } else {
+                Ok(UpdateDeadline::Continue(1))
+            };
         }
         state.slices += 1;
         if over {
@@ -132,7 +146,9 @@ struct DeadlinePassed;
 /// The name of a failure.
 pub(crate) fn failure(error: wasmtime::Error, limits: &Limits) -> DecisionFailure {
     if error.is::<DeadlinePassed>() {
-        return DecisionFailure::Deadline { after_ms: limits.deadline_ms };
+        return DecisionFailure::Deadline {
+            after_ms: limits.deadline_ms,
+        };
     }
     if error.is::<PoolConcurrencyLimitError>() {
         tracing::warn!(%error, "the pool of plugin instances is used up");
@@ -140,7 +156,9 @@ pub(crate) fn failure(error: wasmtime::Error, limits: &Limits) -> DecisionFailur
     }
     let cause = error.root_cause().to_string();
     if cause.contains("fuel allocated for hostcalls") {
-        return DecisionFailure::OutputLimit { what: format!("more than {} bytes at once", limits.output_bytes) };
+        return DecisionFailure::OutputLimit {
+            what: format!("more than {} bytes at once", limits.output_bytes),
+        };
     }
     let mut message = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => "endless recursion used up the stack".to_owned(),
@@ -154,17 +172,33 @@ pub(crate) fn failure(error: wasmtime::Error, limits: &Limits) -> DecisionFailur
 }
 
 /// The same, with what the guest's panic hook said before.
-pub(crate) fn failure_in(store: &Store<State>, error: wasmtime::Error, limits: &Limits) -> DecisionFailure {
+pub(crate) fn failure_in(
+    store: &Store<State>,
+    error: wasmtime::Error,
+    limits: &Limits,
+) -> DecisionFailure {
     match (failure(error, limits), &store.data().last_error_line) {
-        (DecisionFailure::Trap { message }, Some(line)) => DecisionFailure::Trap { message: format!("{line} ({message})") },
+        (DecisionFailure::Trap { message }, Some(line)) => DecisionFailure::Trap {
+            message: format!("{line} ({message})"),
+        },
         (failure, _) => failure,
     }
 }
 
 /// The innermost function with a name that is not part of a panic's own machinery.
 fn place(backtrace: &WasmBacktrace) -> Option<String> {
-    const MACHINERY: [&str; 6] = ["panic", "abort", "rust_begin_unwind", "alloc::", "core::", "std::"];
-    let mut names = backtrace.frames().iter().filter_map(|frame| frame.func_name());
+    const MACHINERY: [&str; 6] = [
+        "panic",
+        "abort",
+        "rust_begin_unwind",
+        "alloc::",
+        "core::",
+        "std::",
+    ];
+    let mut names = backtrace
+        .frames()
+        .iter()
+        .filter_map(|frame| frame.func_name());
     let own = |name: &&str| !MACHINERY.iter().any(|part| name.contains(part));
     let name = names.clone().find(own).or_else(|| names.next())?;
     // Rust's mangling ends in `::h0123456789abcdef`.

@@ -26,7 +26,8 @@ pub fn read(wasm: &[u8]) -> Result<Manifest, String> {
         if let wasmparser::Payload::CustomSection(section) = payload
             && section.name() == SECTION
         {
-            return serde_json::from_slice(section.data()).map_err(|e| format!("its manifest is not valid: {e}"));
+            return serde_json::from_slice(section.data())
+                .map_err(|e| format!("its manifest is not valid: {e}"));
         }
     }
     Ok(Manifest::default())

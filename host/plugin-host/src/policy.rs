@@ -22,30 +22,51 @@ pub(crate) async fn route(host: &PluginHost, tenant: &str, info: &Arc<CallInfo>)
     let mut trail = Vec::new();
     let snapshot = host.registry().snapshot();
     let Some(of) = snapshot.get(tenant) else {
-        return Routed { decision: Err(DecisionFailure::NoRouter), trail };
+        return Routed {
+            decision: Err(DecisionFailure::NoRouter),
+            trail,
+        };
     };
     for plugin in of.bound(info) {
-        let Some(version) = plugin.active.clone() else { continue };
+        let Some(version) = plugin.active.clone() else {
+            continue;
+        };
         if !plugin.has(Kind::Router) {
             // A flow that is bound to a number answers its calls itself.
             if plugin.has(Kind::Flow) {
-                let decision = Decision::RunFlow(FlowRef { name: plugin.name.to_string(), ext: Vec::new() });
+                let decision = Decision::RunFlow(FlowRef {
+                    name: plugin.name.to_string(),
+                    ext: Vec::new(),
+                });
                 trail.push(direct(&plugin, version.digest(), info, decision.clone()));
-                return Routed { decision: Ok(decision), trail };
+                return Routed {
+                    decision: Ok(decision),
+                    trail,
+                };
             }
             continue;
         }
         let decider = format!("binding:{}", plugin.name);
         match ask_with_breaker(host, tenant, &plugin, &version, decider, info, &mut trail).await {
-            Asked::Decided(decision) => return Routed { decision: Ok(decision), trail },
+            Asked::Decided(decision) => {
+                return Routed {
+                    decision: Ok(decision),
+                    trail,
+                };
+            }
             Asked::NoOpinion => {}
-            Asked::Failed(failure) => match on_failure(host, tenant, &plugin, failure, info, &mut trail).await {
-                Some(decision) => return Routed { decision, trail },
-                None => continue,
-            },
+            Asked::Failed(failure) => {
+                match on_failure(host, tenant, &plugin, failure, info, &mut trail).await {
+                    Some(decision) => return Routed { decision, trail },
+                    None => continue,
+                }
+            }
         }
     }
-    Routed { decision: Err(DecisionFailure::NoRouter), trail }
+    Routed {
+        decision: Err(DecisionFailure::NoRouter),
+        trail,
+    }
 }
 
 enum Asked {
@@ -76,7 +97,9 @@ async fn ask_with_breaker(
             wall_us: 0,
             cpu_us: 0,
         });
-        return Asked::Failed(DecisionFailure::Reported { text: why.to_owned() });
+        return Asked::Failed(DecisionFailure::Reported {
+            text: why.to_owned(),
+        });
     }
     let asked = ask(host, tenant, plugin, version, decider, info, trail).await;
     let change = match &asked {
@@ -93,8 +116,20 @@ async fn ask_with_breaker(
     };
     let (tell, digest) = (host.registry(), version.digest());
     match change {
-        Change::Opened => tell.tell(tenant, &plugin.name, digest, What::BreakerOpened, "it failed too often; the failure policy decides for now"),
-        Change::Closed => tell.tell(tenant, &plugin.name, digest, What::BreakerClosed, "it answered well again"),
+        Change::Opened => tell.tell(
+            tenant,
+            &plugin.name,
+            digest,
+            What::BreakerOpened,
+            "it failed too often; the failure policy decides for now",
+        ),
+        Change::Closed => tell.tell(
+            tenant,
+            &plugin.name,
+            digest,
+            What::BreakerClosed,
+            "it answered well again",
+        ),
         Change::None => {}
     }
     asked
@@ -103,12 +138,27 @@ async fn ask_with_breaker(
 const EXPORT: &str = "router.on-invite";
 
 /// Asks one version, in a fresh instance.
-async fn ask(host: &PluginHost, tenant: &str, plugin: &Plugin, version: &Arc<Version>, decider: String, info: &Arc<CallInfo>, trail: &mut Vec<Step>) -> Asked {
+async fn ask(
+    host: &PluginHost,
+    tenant: &str,
+    plugin: &Plugin,
+    version: &Arc<Version>,
+    decider: String,
+    info: &Arc<CallInfo>,
+    trail: &mut Vec<Step>,
+) -> Asked {
     let start = Instant::now();
     let (result, imports, cpu) = match host.room(tenant, &version.loaded, &plugin.settings.limits) {
         Ok(_room) => {
-            let mut store = host.store(tenant, plugin, version, info.call_id.clone(), Recorder::live());
-            let (result, cpu) = Timed::new(decide(&mut store, version, info, &plugin.settings.limits)).await;
+            let mut store = host.store(
+                tenant,
+                plugin,
+                version,
+                info.call_id.clone(),
+                Recorder::live(),
+            );
+            let (result, cpu) =
+                Timed::new(decide(&mut store, version, info, &plugin.settings.limits)).await;
             let imports = store.data_mut().recorder.take();
             (result, imports, cpu)
         }
@@ -134,7 +184,12 @@ async fn ask(host: &PluginHost, tenant: &str, plugin: &Plugin, version: &Arc<Ver
 }
 
 /// One question to a router in this store; `None` is no opinion.
-pub(crate) async fn decide(store: &mut Store<State>, version: &Version, info: &CallInfo, limits: &Limits) -> Result<Option<Decision>, DecisionFailure> {
+pub(crate) async fn decide(
+    store: &mut Store<State>,
+    version: &Version,
+    info: &CallInfo,
+    limits: &Limits,
+) -> Result<Option<Decision>, DecisionFailure> {
     decide_loaded(store, &version.loaded, info, limits).await
 }
 
@@ -144,17 +199,27 @@ pub(crate) async fn decide_loaded(
     info: &CallInfo,
     limits: &Limits,
 ) -> Result<Option<Decision>, DecisionFailure> {
-    let indices = loaded.router.as_ref().ok_or_else(|| DecisionFailure::MissingExport { name: EXPORT.to_owned() })?;
+    let indices = loaded
+        .router
+        .as_ref()
+        .ok_or_else(|| DecisionFailure::MissingExport {
+            name: EXPORT.to_owned(),
+        })?;
     let call = convert::call_info(info, &loaded.report.manifest.headers);
     instance::enter(store).await?;
     let asked = async {
         let instance = loaded.pre.instantiate_async(&mut *store).await?;
-        indices.load(&mut *store, &instance)?.call_on_invite(&mut *store, &call).await
+        indices
+            .load(&mut *store, &instance)?
+            .call_on_invite(&mut *store, &call)
+            .await
     };
     let answer = asked.await;
     match answer.map_err(|e| instance::failure_in(store, e, limits))? {
         Ok(decision) => Ok(convert::decision(decision)),
-        Err(failure) => Err(DecisionFailure::Reported { text: convert::failure(failure) }),
+        Err(failure) => Err(DecisionFailure::Reported {
+            text: convert::failure(failure),
+        }),
     }
 }
 
@@ -194,8 +259,20 @@ async fn on_failure(
                 return Some(Ok(decision));
             }
             OnFailure::LastGood { .. } => {
-                let Some(version) = plugin.last_good().cloned() else { break };
-                match ask(host, tenant, &plugin, &version, "last-good".to_owned(), info, trail).await {
+                let Some(version) = plugin.last_good().cloned() else {
+                    break;
+                };
+                match ask(
+                    host,
+                    tenant,
+                    &plugin,
+                    &version,
+                    "last-good".to_owned(),
+                    info,
+                    trail,
+                )
+                .await
+                {
                     Asked::Decided(decision) => return Some(Ok(decision)),
                     Asked::NoOpinion => return None,
                     Asked::Failed(_) => break,
@@ -205,10 +282,15 @@ async fn on_failure(
                 if asked.iter().any(|p| *p.name == **name) {
                     break;
                 }
-                let found = host.plugin_of_kind(tenant, name, Kind::Router).and_then(|p| {
-                    let version = p.active.clone().ok_or_else(|| unknown("fallback plugin", name))?;
-                    Ok((p, version))
-                });
+                let found = host
+                    .plugin_of_kind(tenant, name, Kind::Router)
+                    .and_then(|p| {
+                        let version = p
+                            .active
+                            .clone()
+                            .ok_or_else(|| unknown("fallback plugin", name))?;
+                        Ok((p, version))
+                    });
                 let (fallback, version) = match found {
                     Ok(found) => found,
                     Err(missing) => {
@@ -216,17 +298,33 @@ async fn on_failure(
                         break;
                     }
                 };
-                match ask_with_breaker(host, tenant, &fallback, &version, format!("fallback:{name}"), info, trail).await {
+                match ask_with_breaker(
+                    host,
+                    tenant,
+                    &fallback,
+                    &version,
+                    format!("fallback:{name}"),
+                    info,
+                    trail,
+                )
+                .await
+                {
                     Asked::Decided(decision) => return Some(Ok(decision)),
                     Asked::NoOpinion => return None,
-                    Asked::Failed(failure) => why = format!("{why}; its fallback {name}: {failure}"),
+                    Asked::Failed(failure) => {
+                        why = format!("{why}; its fallback {name}: {failure}")
+                    }
                 }
                 asked.push(fallback.clone());
                 plugin = fallback;
             }
         }
     }
-    Some(Ok(Decision::Reject(Reject { code, reason: why, retry_after_s: None })))
+    Some(Ok(Decision::Reject(Reject {
+        code,
+        reason: why,
+        retry_after_s: None,
+    })))
 }
 
 fn direct(plugin: &Plugin, digest: &str, info: &Arc<CallInfo>, decision: Decision) -> Step {

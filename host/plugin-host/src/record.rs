@@ -29,7 +29,15 @@ impl Record {
     fn push(&mut self, import: Import) {
         self.bytes += size(&import.args) + size(&import.result);
         self.full = self.imports.len() >= MOST || self.bytes > MOST_BYTES;
-        self.imports.push(if self.full { Import { name: TRUNCATED.to_owned(), args: Value::Null, result: Value::Null } } else { import });
+        self.imports.push(if self.full {
+            Import {
+                name: TRUNCATED.to_owned(),
+                args: Value::Null,
+                result: Value::Null,
+            }
+        } else {
+            import
+        });
     }
 }
 
@@ -40,7 +48,13 @@ fn size(value: &Value) -> usize {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,
         Value::String(s) => s.len() + 2,
         Value::Array(items) => items.iter().map(size).sum::<usize>() + 2,
-        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + 4 + size(value)).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            fields
+                .iter()
+                .map(|(name, value)| name.len() + 4 + size(value))
+                .sum::<usize>()
+                + 2
+        }
     }
 }
 
@@ -66,14 +80,26 @@ pub struct Divergence {
 impl Player {
     pub fn new(record: Vec<Import>) -> Player {
         // A log line tells nothing about the world: another version may write others.
-        let told = record.into_iter().filter(|import| !import.name.starts_with("log."));
-        let (settings, ordered): (Vec<_>, Vec<_>) = told.partition(|import| is_setting(&import.name));
-        Player { record: ordered.into_iter(), settings, seen: 0, divergence: None }
+        let told = record
+            .into_iter()
+            .filter(|import| !import.name.starts_with("log."));
+        let (settings, ordered): (Vec<_>, Vec<_>) =
+            told.partition(|import| is_setting(&import.name));
+        Player {
+            record: ordered.into_iter(),
+            settings,
+            seen: 0,
+            divergence: None,
+        }
     }
 
     fn next(&mut self, name: &str, args: &Value) -> Option<Import> {
         if is_setting(name) {
-            return self.settings.iter().find(|import| import.name == name && import.args == *args).cloned();
+            return self
+                .settings
+                .iter()
+                .find(|import| import.name == name && import.args == *args)
+                .cloned();
         }
         self.record.next()
     }
@@ -97,18 +123,29 @@ impl Recorder {
     }
 
     /// Writes one import down (no-op in a replay).
-    pub fn note(&mut self, name: &str, args: impl FnOnce() -> Value, result: impl FnOnce() -> Value) {
+    pub fn note(
+        &mut self,
+        name: &str,
+        args: impl FnOnce() -> Value,
+        result: impl FnOnce() -> Value,
+    ) {
         if let Recorder::Live(record) = self
             && !record.full
         {
-            record.push(Import { name: name.to_owned(), args: args(), result: result() });
+            record.push(Import {
+                name: name.to_owned(),
+                args: args(),
+                result: result(),
+            });
         }
     }
 
     /// In a replay: the recorded result of the next import, which must be this one. Outer
     /// `None` where the call is live; `Some(None)` after a divergence.
     pub fn recall(&mut self, name: &str, args: impl FnOnce() -> Value) -> Option<Option<Value>> {
-        let Recorder::Replay(player) = self else { return None };
+        let Recorder::Replay(player) = self else {
+            return None;
+        };
         if player.divergence.is_some() {
             return Some(None);
         }
@@ -118,7 +155,12 @@ impl Recorder {
         match recorded {
             Some(import) if import.name == name && import.args == args => Some(Some(import.result)),
             recorded => {
-                player.divergence = Some(Divergence { import: index, recorded, name: name.to_owned(), args });
+                player.divergence = Some(Divergence {
+                    import: index,
+                    recorded,
+                    name: name.to_owned(),
+                    args,
+                });
                 Some(None)
             }
         }
@@ -145,20 +187,45 @@ mod tests {
     use serde_json::json;
 
     fn import(name: &str, args: Value) -> Import {
-        Import { name: name.to_owned(), args, result: json!(1) }
+        Import {
+            name: name.to_owned(),
+            args,
+            result: json!(1),
+        }
     }
 
     #[test]
     fn recorded_imports_come_back_in_their_order_and_settings_in_any() {
-        let record = vec![import("clock.now-ms", json!([])), import("log.write", json!(["info", "x"])), import("config.get", json!(["a"])), import("kv.get", json!(["k"]))];
+        let record = vec![
+            import("clock.now-ms", json!([])),
+            import("log.write", json!(["info", "x"])),
+            import("config.get", json!(["a"])),
+            import("kv.get", json!(["k"])),
+        ];
         let mut recorder = Recorder::replay(record);
-        assert_eq!(recorder.recall("config.get", || json!(["a"])), Some(Some(json!(1))));
-        assert_eq!(recorder.recall("clock.now-ms", || json!([])), Some(Some(json!(1))));
-        assert_eq!(recorder.recall("config.get", || json!(["a"])), Some(Some(json!(1))));
+        assert_eq!(
+            recorder.recall("config.get", || json!(["a"])),
+            Some(Some(json!(1)))
+        );
+        assert_eq!(
+            recorder.recall("clock.now-ms", || json!([])),
+            Some(Some(json!(1)))
+        );
+        assert_eq!(
+            recorder.recall("config.get", || json!(["a"])),
+            Some(Some(json!(1)))
+        );
         assert_eq!(recorder.recall("kv.get", || json!(["other"])), Some(None));
-        assert_eq!(recorder.recall("kv.get", || json!(["k"])), Some(None), "nothing is answered after the first difference");
+        assert_eq!(
+            recorder.recall("kv.get", || json!(["k"])),
+            Some(None),
+            "nothing is answered after the first difference"
+        );
         let divergence = recorder.divergence().unwrap();
-        assert_eq!((divergence.name.as_str(), &divergence.args), ("kv.get", &json!(["other"])));
+        assert_eq!(
+            (divergence.name.as_str(), &divergence.args),
+            ("kv.get", &json!(["other"]))
+        );
         assert_eq!(divergence.recorded, Some(import("kv.get", json!(["k"]))));
     }
 
@@ -169,7 +236,10 @@ mod tests {
             recorder.note("random.number", || json!([]), || json!(1));
         }
         let imports = recorder.take();
-        assert_eq!((imports.len(), imports[MOST].name.as_str()), (MOST + 1, TRUNCATED));
+        assert_eq!(
+            (imports.len(), imports[MOST].name.as_str()),
+            (MOST + 1, TRUNCATED)
+        );
         recorder.note("kv.set", || json!(["x".repeat(MOST_BYTES)]), || json!(null));
         assert_eq!(recorder.take()[0].name, TRUNCATED);
     }

@@ -121,7 +121,10 @@ impl Plugin {
     }
 
     fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
-        self.active.iter().chain(self.previous.iter().rev()).chain(&self.waiting)
+        self.active
+            .iter()
+            .chain(self.previous.iter().rev())
+            .chain(&self.waiting)
     }
 
     fn activate(&mut self, version: Arc<Version>) {
@@ -142,7 +145,9 @@ impl Plugin {
     }
 
     pub fn has(&self, kind: Kind) -> bool {
-        self.active.as_ref().is_some_and(|v| v.report().kinds.contains(&kind))
+        self.active
+            .as_ref()
+            .is_some_and(|v| v.report().kinds.contains(&kind))
     }
 }
 
@@ -183,7 +188,12 @@ pub struct Registry {
 
 impl Registry {
     pub(crate) fn new(folder: PathBuf) -> Registry {
-        Registry { snapshot: ArcSwap::default(), changing: Mutex::default(), changes: Default::default(), folder }
+        Registry {
+            snapshot: ArcSwap::default(),
+            changing: Mutex::default(),
+            changes: Default::default(),
+            folder,
+        }
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -199,7 +209,10 @@ impl Registry {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = Snapshot::clone(&self.snapshot.load());
         let mut of = Tenant::clone(snapshot.get(tenant).map_or(&Tenant::default(), |t| t));
-        let mut plugin = of.plugins.get(name).map_or_else(|| Plugin::new(name), |p| Plugin::clone(p));
+        let mut plugin = of
+            .plugins
+            .get(name)
+            .map_or_else(|| Plugin::new(name), |p| Plugin::clone(p));
         let result = work(&mut plugin);
         of.plugins.insert(name.to_owned(), Arc::new(plugin));
         snapshot.insert(tenant.to_owned(), Arc::new(of));
@@ -223,7 +236,10 @@ impl Registry {
             }
             plugin.last_error = None;
             // The same bytes again are the same version, with its history.
-            let known = plugin.versions().find(|v| v.digest() == version.digest()).cloned();
+            let known = plugin
+                .versions()
+                .find(|v| v.digest() == version.digest())
+                .cloned();
             let version = known.clone().unwrap_or(version);
             if deploy.activate {
                 plugin.activate(version.clone());
@@ -234,28 +250,60 @@ impl Registry {
             }
             version
         });
-        let what = if deploy.activate { What::Activated } else { What::Uploaded };
-        self.tell(deploy.tenant, deploy.name, version.digest(), what, deploy.by);
+        let what = if deploy.activate {
+            What::Activated
+        } else {
+            What::Uploaded
+        };
+        self.tell(
+            deploy.tenant,
+            deploy.name,
+            version.digest(),
+            what,
+            deploy.by,
+        );
         version
     }
 
     pub(crate) fn refuse(&self, tenant: &str, name: &str, digest: String, error: &AdmissionError) {
         self.tell(tenant, name, &digest, What::Refused, &error.to_string());
-        let refusal = Refusal { at_ms: now_ms(), digest, error: error.to_string() };
+        let refusal = Refusal {
+            at_ms: now_ms(),
+            digest,
+            error: error.to_string(),
+        };
         self.change(tenant, name, |plugin| plugin.last_error = Some(refusal));
     }
 
     fn existing(&self, tenant: &str, name: &str) -> Result<Arc<Plugin>, AdmissionError> {
-        self.plugin(tenant, name).ok_or_else(|| AdmissionError::Unknown { what: "plugin", name: name.to_owned() })
+        self.plugin(tenant, name)
+            .ok_or_else(|| AdmissionError::Unknown {
+                what: "plugin",
+                name: name.to_owned(),
+            })
     }
 
     /// New calls take this version from now on.
-    pub fn activate(&self, tenant: &str, name: &str, digest: &str) -> Result<Arc<Version>, AdmissionError> {
+    pub fn activate(
+        &self,
+        tenant: &str,
+        name: &str,
+        digest: &str,
+    ) -> Result<Arc<Version>, AdmissionError> {
         let plugin = self.existing(tenant, name)?;
         let version = plugin.versions().find(|v| v.digest() == digest).cloned();
-        let version = version.ok_or_else(|| AdmissionError::Unknown { what: "version", name: digest.to_owned() })?;
+        let version = version.ok_or_else(|| AdmissionError::Unknown {
+            what: "version",
+            name: digest.to_owned(),
+        })?;
         self.change(tenant, name, |plugin| plugin.activate(version.clone()));
-        self.tell(tenant, name, digest, What::Activated, "asked for by its digest");
+        self.tell(
+            tenant,
+            name,
+            digest,
+            What::Activated,
+            "asked for by its digest",
+        );
         self.persist();
         Ok(version)
     }
@@ -264,21 +312,36 @@ impl Registry {
     pub fn roll_back(&self, tenant: &str, name: &str) -> Result<Arc<Version>, AdmissionError> {
         let plugin = self.existing(tenant, name)?;
         let version = plugin.previous.last().cloned();
-        let version = version.ok_or_else(|| AdmissionError::Conflict("there is no version to roll back to".to_owned()))?;
+        let version = version.ok_or_else(|| {
+            AdmissionError::Conflict("there is no version to roll back to".to_owned())
+        })?;
         self.change(tenant, name, |plugin| {
             let bad = plugin.active.take();
             plugin.previous.retain(|v| v.digest() != version.digest());
             plugin.active = Some(version.clone());
             plugin.waiting.extend(bad);
         });
-        self.tell(tenant, name, version.digest(), What::RolledBack, "asked for");
+        self.tell(
+            tenant,
+            name,
+            version.digest(),
+            What::RolledBack,
+            "asked for",
+        );
         self.persist();
         Ok(version)
     }
 
     /// Changes settings; the versions stay.
-    pub fn set_settings(&self, tenant: &str, name: &str, settings: Settings) -> Result<(), AdmissionError> {
-        let settings = settings.checked().map_err(|e| AdmissionError::Settings(e.to_string()))?;
+    pub fn set_settings(
+        &self,
+        tenant: &str,
+        name: &str,
+        settings: Settings,
+    ) -> Result<(), AdmissionError> {
+        let settings = settings
+            .checked()
+            .map_err(|e| AdmissionError::Settings(e.to_string()))?;
         self.change(tenant, name, |plugin| plugin.set(settings));
         self.tell(tenant, name, "", What::SettingsChanged, "");
         self.persist();
@@ -304,16 +367,28 @@ impl Registry {
     }
 
     /// Deletes a version that is not active and that no call runs on.
-    pub fn delete_version(&self, tenant: &str, name: &str, digest: &str) -> Result<(), AdmissionError> {
+    pub fn delete_version(
+        &self,
+        tenant: &str,
+        name: &str,
+        digest: &str,
+    ) -> Result<(), AdmissionError> {
         let plugin = self.existing(tenant, name)?;
         let version = plugin.versions().find(|v| v.digest() == digest);
-        let version = version.ok_or_else(|| AdmissionError::Unknown { what: "version", name: digest.to_owned() })?;
+        let version = version.ok_or_else(|| AdmissionError::Unknown {
+            what: "version",
+            name: digest.to_owned(),
+        })?;
         if plugin.active.as_ref().is_some_and(|a| a.digest() == digest) {
-            return Err(AdmissionError::Conflict("the version is active: activate another one first".to_owned()));
+            return Err(AdmissionError::Conflict(
+                "the version is active: activate another one first".to_owned(),
+            ));
         }
         let live = version.loaded.live.load(Ordering::Relaxed);
         if live > 0 {
-            return Err(AdmissionError::Conflict(format!("{live} calls still run on this version")));
+            return Err(AdmissionError::Conflict(format!(
+                "{live} calls still run on this version"
+            )));
         }
         self.change(tenant, name, |plugin| {
             plugin.previous.retain(|v| v.digest() != digest);
@@ -326,5 +401,7 @@ impl Registry {
 }
 
 pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

@@ -25,9 +25,15 @@ pub enum ReplayOutcome {
     /// It asked for the same and decided the same.
     Same { outcome: Outcome },
     /// It asked the world for something else than the record has.
-    Import { divergence: Divergence, recorded: Outcome },
+    Import {
+        divergence: Divergence,
+        recorded: Outcome,
+    },
     /// It asked for the same and decided otherwise.
-    Decision { recorded: Outcome, replayed: Outcome },
+    Decision {
+        recorded: Outcome,
+        replayed: Outcome,
+    },
 }
 
 impl ReplayOutcome {
@@ -37,11 +43,23 @@ impl ReplayOutcome {
 }
 
 /// Asks `component` what a recorded step was asked. `scratch` is a folder for compiled code.
-pub fn route(component: &[u8], step: &Step, scratch: &Path) -> Result<ReplayOutcome, AdmissionError> {
+pub fn route(
+    component: &[u8],
+    step: &Step,
+    scratch: &Path,
+) -> Result<ReplayOutcome, AdmissionError> {
     let failed = |e: anyhow::Error| AdmissionError::Store(format!("{e:#}"));
     let engine = engine::start(16).map_err(failed)?.engine;
-    let loaded = Admission::new(&engine, scratch, Compile::InProcess).map_err(failed)?.load(component)?;
-    let services = Arc::new(Services { http: Arc::new(NoHttp), kv: Arc::new(MemoryKv::default()), secrets: Arc::new(NoSecrets), log: Arc::new(TracingLog), lanes: Lanes::new(1) });
+    let loaded = Admission::new(&engine, scratch, Compile::InProcess)
+        .map_err(failed)?
+        .load(component)?;
+    let services = Arc::new(Services {
+        http: Arc::new(NoHttp),
+        kv: Arc::new(MemoryKv::default()),
+        secrets: Arc::new(NoSecrets),
+        log: Arc::new(TracingLog),
+        lanes: Lanes::new(1),
+    });
     let context = Context {
         tenant: step.input.tenant.as_str().into(),
         plugin: step.plugin.as_str().into(),
@@ -50,12 +68,32 @@ pub fn route(component: &[u8], step: &Step, scratch: &Path) -> Result<ReplayOutc
         grants: Arc::new(Grants::default()),
     };
     // Time is not what is compared here; only a runaway is to be ended.
-    let limits = Limits { deadline_ms: 5_000, ..Limits::default() };
-    let mut store = instance::store(&engine, &limits, context, services, Recorder::replay(step.imports.clone()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| failed(e.into()))?;
-    let result = runtime.block_on(policy::decide_loaded(&mut store, &loaded, &step.input, &limits));
+    let limits = Limits {
+        deadline_ms: 5_000,
+        ..Limits::default()
+    };
+    let mut store = instance::store(
+        &engine,
+        &limits,
+        context,
+        services,
+        Recorder::replay(step.imports.clone()),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|e| failed(e.into()))?;
+    let result = runtime.block_on(policy::decide_loaded(
+        &mut store,
+        &loaded,
+        &step.input,
+        &limits,
+    ));
     if let Some(divergence) = store.data_mut().recorder.divergence() {
-        return Ok(ReplayOutcome::Import { divergence, recorded: step.outcome.clone() });
+        return Ok(ReplayOutcome::Import {
+            divergence,
+            recorded: step.outcome.clone(),
+        });
     }
     let replayed = match result {
         Ok(Some(decision)) => Outcome::Decided(decision),
@@ -65,6 +103,9 @@ pub fn route(component: &[u8], step: &Step, scratch: &Path) -> Result<ReplayOutc
     Ok(if replayed == step.outcome {
         ReplayOutcome::Same { outcome: replayed }
     } else {
-        ReplayOutcome::Decision { recorded: step.outcome.clone(), replayed }
+        ReplayOutcome::Decision {
+            recorded: step.outcome.clone(),
+            replayed,
+        }
     })
 }

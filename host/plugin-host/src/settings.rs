@@ -68,18 +68,33 @@ pub struct Bind {
 
 impl Default for Bind {
     fn default() -> Self {
-        Bind { default: false, numbers: Vec::new(), trunks: Vec::new(), priority: 100 }
+        Bind {
+            default: false,
+            numbers: Vec::new(),
+            trunks: Vec::new(),
+            priority: 100,
+        }
     }
 }
 
 impl Bind {
     /// How closely this fits a call: `None` not at all, and the higher the closer.
     pub fn fits(&self, call: &CallInfo) -> Option<u32> {
-        let number = self.numbers.iter().filter_map(|n| match n.strip_suffix('*') {
-            Some(prefix) => call.called.starts_with(prefix).then(|| 100 + prefix.len() as u32),
-            None => (call.called == *n).then_some(10_000),
-        });
-        let trunk = call.trunk.iter().filter(|t| self.trunks.contains(t)).map(|_| 50);
+        let number = self
+            .numbers
+            .iter()
+            .filter_map(|n| match n.strip_suffix('*') {
+                Some(prefix) => call
+                    .called
+                    .starts_with(prefix)
+                    .then(|| 100 + prefix.len() as u32),
+                None => (call.called == *n).then_some(10_000),
+            });
+        let trunk = call
+            .trunk
+            .iter()
+            .filter(|t| self.trunks.contains(t))
+            .map(|_| 50);
         number.chain(trunk).chain(self.default.then_some(0)).max()
     }
 }
@@ -124,7 +139,9 @@ fn server_error() -> u16 {
 
 impl Default for OnFailure {
     fn default() -> Self {
-        OnFailure::LastGood { code: server_error() }
+        OnFailure::LastGood {
+            code: server_error(),
+        }
     }
 }
 
@@ -132,15 +149,25 @@ impl OnFailure {
     /// The SIP status of a refusal.
     pub(crate) fn code(&self) -> u16 {
         match self {
-            OnFailure::FailClosed { code, .. } | OnFailure::FallbackPlugin { code, .. } | OnFailure::LastGood { code } => *code,
+            OnFailure::FailClosed { code, .. }
+            | OnFailure::FallbackPlugin { code, .. }
+            | OnFailure::LastGood { code } => *code,
             OnFailure::FailOpen | OnFailure::StaticRoute { .. } => server_error(),
         }
     }
 
     /// The decision of a static route.
-    pub(crate) fn static_decision(dial: &[String], reject: Option<u16>, call: &CallInfo) -> Decision {
+    pub(crate) fn static_decision(
+        dial: &[String],
+        reject: Option<u16>,
+        call: &CallInfo,
+    ) -> Decision {
         if dial.is_empty() {
-            return Decision::Reject(Reject { code: reject.unwrap_or(500), reason: "the static route refuses".to_owned(), retry_after_s: None });
+            return Decision::Reject(Reject {
+                code: reject.unwrap_or(500),
+                reason: "the static route refuses".to_owned(),
+                retry_after_s: None,
+            });
         }
         let target = |uri: &String| Target {
             uri: uri.replace("{user}", &call.called),
@@ -151,7 +178,12 @@ impl OnFailure {
             timeout_ms: 0,
             ext: Vec::new(),
         };
-        Decision::Dial(DialPlan { targets: dial.iter().map(target).collect(), strategy: Strategy::Serial, max_duration_s: None, ext: Vec::new() })
+        Decision::Dial(DialPlan {
+            targets: dial.iter().map(target).collect(),
+            strategy: Strategy::Serial,
+            max_duration_s: None,
+            ext: Vec::new(),
+        })
     }
 }
 
@@ -162,12 +194,14 @@ pub struct SettingsError(pub String);
 
 impl Settings {
     pub fn from_toml(text: &str) -> Result<Settings, SettingsError> {
-        let settings: Settings = toml::from_str(text).map_err(|e| SettingsError(with_nearest(&e.to_string())))?;
+        let settings: Settings =
+            toml::from_str(text).map_err(|e| SettingsError(with_nearest(&e.to_string())))?;
         settings.checked()
     }
 
     pub fn from_json(value: Value) -> Result<Settings, SettingsError> {
-        let settings: Settings = serde_json::from_value(value).map_err(|e| SettingsError(with_nearest(&e.to_string())))?;
+        let settings: Settings = serde_json::from_value(value)
+            .map_err(|e| SettingsError(with_nearest(&e.to_string())))?;
         settings.checked()
     }
 
@@ -176,22 +210,33 @@ impl Settings {
         self.limits.check().map_err(SettingsError)?;
         self.grants.allow.check().map_err(SettingsError)?;
         let code = match &self.on_failure {
-            OnFailure::FailClosed { code, .. } | OnFailure::FallbackPlugin { code, .. } | OnFailure::LastGood { code } => Some(*code),
+            OnFailure::FailClosed { code, .. }
+            | OnFailure::FallbackPlugin { code, .. }
+            | OnFailure::LastGood { code } => Some(*code),
             OnFailure::StaticRoute { dial, reject } => {
                 if dial.is_empty() == reject.is_none() {
-                    return Err(SettingsError("on_failure: a static_route has either dial or reject".to_owned()));
+                    return Err(SettingsError(
+                        "on_failure: a static_route has either dial or reject".to_owned(),
+                    ));
                 }
                 *reject
             }
             OnFailure::FailOpen => None,
         };
         if let Some(code) = code.filter(|c| !(400..700).contains(c)) {
-            return Err(SettingsError(format!("on_failure: {code} is no SIP status that refuses a call (400 to 699)")));
+            return Err(SettingsError(format!(
+                "on_failure: {code} is no SIP status that refuses a call (400 to 699)"
+            )));
         }
         if let Some(bind) = &self.bind
-            && let Some(bad) = bind.numbers.iter().find(|n| n.is_empty() || n[..n.len() - 1].contains('*'))
+            && let Some(bad) = bind
+                .numbers
+                .iter()
+                .find(|n| n.is_empty() || n[..n.len() - 1].contains('*'))
         {
-            return Err(SettingsError(format!("bind.numbers: `{bad}` may have one `*`, at its end")));
+            return Err(SettingsError(format!(
+                "bind.numbers: `{bad}` may have one `*`, at its end"
+            )));
         }
         Ok(self)
     }
@@ -203,8 +248,12 @@ impl Settings {
 
 /// serde names what it expected; the nearest of these is most likely what was meant.
 fn with_nearest(error: &str) -> String {
-    let Some((_, rest)) = error.split_once("unknown field `") else { return error.to_owned() };
-    let Some((unknown, rest)) = rest.split_once('`') else { return error.to_owned() };
+    let Some((_, rest)) = error.split_once("unknown field `") else {
+        return error.to_owned();
+    };
+    let Some((unknown, rest)) = rest.split_once('`') else {
+        return error.to_owned();
+    };
     let known = rest.split('`').skip(1).step_by(2);
     match known.map(|k| (distance(unknown, k), k)).min() {
         Some((d, nearest)) if d <= 3 => format!("{}\ndid you mean `{nearest}`?", error.trim_end()),
@@ -241,13 +290,24 @@ mod tests {
         .unwrap();
         assert_eq!(settings.bind.as_ref().unwrap().priority, 5);
         assert!(settings.config_json().contains("\"to\":\"^1\""));
-        assert_eq!(settings.on_failure, OnFailure::FallbackPlugin { plugin: "static-routes".to_owned(), code: 500 });
+        assert_eq!(
+            settings.on_failure,
+            OnFailure::FallbackPlugin {
+                plugin: "static-routes".to_owned(),
+                code: 500
+            }
+        );
     }
 
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
-        let error = Settings::from_toml("[limits]\ndeadline = 20\n").unwrap_err().to_string();
-        assert!(error.contains("deadline") && error.contains("did you mean `deadline_ms`"), "{error}");
+        let error = Settings::from_toml("[limits]\ndeadline = 20\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("deadline") && error.contains("did you mean `deadline_ms`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -12,7 +12,10 @@ pub(crate) struct Timed<F> {
 
 impl<F: Future> Timed<F> {
     pub(crate) fn new(future: F) -> Self {
-        Timed { future: Box::pin(future), spent: Duration::ZERO }
+        Timed {
+            future: Box::pin(future),
+            spent: Duration::ZERO,
+        }
     }
 }
 
@@ -29,8 +32,15 @@ impl<F: Future> Future for Timed<F> {
 
 /// CPU time of the calling thread so far.
 pub fn thread_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid place for the result.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) } != 0;
-    if failed { Duration::ZERO } else { Duration::new(time.tv_sec as u64, time.tv_nsec as u32) }
+    if failed {
+        Duration::ZERO
+    } else {
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
 }

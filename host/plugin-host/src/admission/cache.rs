@@ -25,10 +25,15 @@ pub(super) struct Cache {
 impl Cache {
     pub(super) fn open(engine: &Engine, data: &Path) -> anyhow::Result<Cache> {
         let folder = data.join("compiled");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Cache { key: key(data)?, folder, compatibility: format!("{:016x}", hasher.finish()) })
+        Ok(Cache {
+            key: key(data)?,
+            folder,
+            compatibility: format!("{:016x}", hasher.finish()),
+        })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -59,11 +64,13 @@ impl Cache {
     }
 
     fn path(&self, digest: &str) -> PathBuf {
-        self.folder.join(format!("{digest}-{}.cwasm", self.compatibility))
+        self.folder
+            .join(format!("{digest}-{}.cwasm", self.compatibility))
     }
 
     fn mac(&self, digest: &str, code: &[u8]) -> Hmac<Sha256> {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key)
+            .expect("HMAC takes a key of any length");
         mac.update(digest.as_bytes());
         mac.update(self.compatibility.as_bytes());
         mac.update(code);
@@ -74,12 +81,21 @@ impl Cache {
 /// Made once, readable by us alone.
 fn key(data: &Path) -> anyhow::Result<[u8; 32]> {
     let path = data.join("cache.key");
-    if let Some(key) = fs::read(&path).ok().and_then(|k| <[u8; 32]>::try_from(k).ok()) {
+    if let Some(key) = fs::read(&path)
+        .ok()
+        .and_then(|k| <[u8; 32]>::try_from(k).ok())
+    {
         return Ok(key);
     }
     let mut key = [0; 32];
     random::fill(&mut key).context("no randomness for the key of the cache")?;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(&key)?;
     Ok(key)
 }

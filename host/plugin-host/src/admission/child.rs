@@ -32,8 +32,11 @@ impl Compile {
     pub(super) fn run(&self, component: &[u8], folder: &Path) -> Result<Vec<u8>, AdmissionError> {
         match self {
             Compile::InProcess => {
-                let engine = engine::compiler().map_err(|e| AdmissionError::Compile(format!("{e:#}")))?;
-                engine.precompile_component(component).map_err(|e| AdmissionError::Compile(format!("{e:#}")))
+                let engine =
+                    engine::compiler().map_err(|e| AdmissionError::Compile(format!("{e:#}")))?;
+                engine
+                    .precompile_component(component)
+                    .map_err(|e| AdmissionError::Compile(format!("{e:#}")))
             }
             Compile::Child(program) => in_child(program, component, folder),
         }
@@ -42,8 +45,15 @@ impl Compile {
 
 fn in_child(program: &Path, component: &[u8], folder: &Path) -> Result<Vec<u8>, AdmissionError> {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
-    let name = format!("job-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
-    let (input, output) = (folder.join(format!("{name}.wasm")), folder.join(format!("{name}.out")));
+    let name = format!(
+        "job-{}-{}",
+        std::process::id(),
+        SERIAL.fetch_add(1, Ordering::Relaxed)
+    );
+    let (input, output) = (
+        folder.join(format!("{name}.wasm")),
+        folder.join(format!("{name}.out")),
+    );
     let result = fs::write(&input, component)
         .map_err(|e| AdmissionError::Store(format!("cannot write {}: {e}", input.display())))
         .and_then(|()| supervise(program, &input, &output));
@@ -54,26 +64,49 @@ fn in_child(program: &Path, component: &[u8], folder: &Path) -> Result<Vec<u8>, 
 
 fn supervise(program: &Path, input: &Path, output: &Path) -> Result<Vec<u8>, AdmissionError> {
     let mut command = Command::new(program);
-    command.arg(COMPILE_COMMAND).arg(input).arg(output).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).env_clear();
+    command
+        .arg(COMPILE_COMMAND)
+        .arg(input)
+        .arg(output)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .env_clear();
     // SAFETY: only async-signal-safe calls between fork and exec.
     unsafe { command.pre_exec(limit_me) };
-    let done = command.output().map_err(|e| AdmissionError::Compile(format!("the compiler does not start: {e}")))?;
+    let done = command
+        .output()
+        .map_err(|e| AdmissionError::Compile(format!("the compiler does not start: {e}")))?;
     if done.status.success() {
-        return fs::read(output).map_err(|e| AdmissionError::Store(format!("cannot read compiled code: {e}")));
+        return fs::read(output)
+            .map_err(|e| AdmissionError::Store(format!("cannot read compiled code: {e}")));
     }
     let text = String::from_utf8_lossy(&done.stderr);
     let text = text.trim();
     match done.status.signal() {
-        Some(libc::SIGXCPU | libc::SIGKILL) => Err(AdmissionError::CompileLimit(format!("{CPU} s of CPU"))),
-        Some(_) if text.contains("memory allocation") => Err(AdmissionError::CompileLimit(format!("{} MiB of memory", MEMORY >> 20))),
-        Some(signal) => Err(AdmissionError::Compile(format!("the compiler ended with signal {signal}: {text}"))),
+        Some(libc::SIGXCPU | libc::SIGKILL) => {
+            Err(AdmissionError::CompileLimit(format!("{CPU} s of CPU")))
+        }
+        Some(_) if text.contains("memory allocation") => Err(AdmissionError::CompileLimit(
+            format!("{} MiB of memory", MEMORY >> 20),
+        )),
+        Some(signal) => Err(AdmissionError::Compile(format!(
+            "the compiler ended with signal {signal}: {text}"
+        ))),
         None => Err(AdmissionError::Compile(text.chars().take(600).collect())),
     }
 }
 
 fn limit_me() -> std::io::Result<()> {
-    for (what, limit) in [(libc::RLIMIT_AS, MEMORY), (libc::RLIMIT_CPU, CPU), (libc::RLIMIT_CORE, 0)] {
-        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    for (what, limit) in [
+        (libc::RLIMIT_AS, MEMORY),
+        (libc::RLIMIT_CPU, CPU),
+        (libc::RLIMIT_CORE, 0),
+    ] {
+        let limit = libc::rlimit {
+            rlim_cur: limit,
+            rlim_max: limit,
+        };
         // SAFETY: `limit` lives through the call.
         if unsafe { libc::setrlimit(what, &limit) } != 0 {
             return Err(std::io::Error::last_os_error());
@@ -96,9 +129,13 @@ pub fn compile_child_main(arguments: &[OsString]) -> ExitCode {
 }
 
 fn compile(arguments: &[OsString]) -> anyhow::Result<()> {
-    let [input, output] = arguments else { bail!("usage: {COMPILE_COMMAND} IN OUT") };
+    let [input, output] = arguments else {
+        bail!("usage: {COMPILE_COMMAND} IN OUT")
+    };
     let component = fs::read(input).context("the component")?;
-    let code = engine::compiler()?.precompile_component(&component).map_err(|e| anyhow::anyhow!("{e:#}"))?;
+    let code = engine::compiler()?
+        .precompile_component(&component)
+        .map_err(|e| anyhow::anyhow!("{e:#}"))?;
     fs::write(output, code).context("the compiled code")
 }
 
@@ -114,7 +151,14 @@ mod tests {
         unsafe { shell.pre_exec(limit_me) };
         let told = String::from_utf8(shell.output().unwrap().stdout).unwrap();
         let told: Vec<&str> = told.lines().collect();
-        assert_eq!(told, [(MEMORY >> 10).to_string().as_str(), CPU.to_string().as_str(), "10"]);
+        assert_eq!(
+            told,
+            [
+                (MEMORY >> 10).to_string().as_str(),
+                CPU.to_string().as_str(),
+                "10"
+            ]
+        );
     }
 
     #[test]
@@ -123,11 +167,22 @@ mod tests {
         let run = |script: &str| {
             let program = folder.path().join("compiler");
             fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            fs::set_permissions(
+                &program,
+                std::os::unix::fs::PermissionsExt::from_mode(0o700),
+            )
+            .unwrap();
             in_child(&program, b"", folder.path()).unwrap_err()
         };
-        assert!(matches!(run("kill -XCPU $$"), AdmissionError::CompileLimit(what) if what.contains("CPU")));
-        assert!(matches!(run("echo memory allocation failed >&2; kill -ABRT $$"), AdmissionError::CompileLimit(what) if what.contains("MiB")));
-        assert_eq!(run("echo it is broken >&2; exit 1"), AdmissionError::Compile("it is broken".to_owned()));
+        assert!(
+            matches!(run("kill -XCPU $$"), AdmissionError::CompileLimit(what) if what.contains("CPU"))
+        );
+        assert!(
+            matches!(run("echo memory allocation failed >&2; kill -ABRT $$"), AdmissionError::CompileLimit(what) if what.contains("MiB"))
+        );
+        assert_eq!(
+            run("echo it is broken >&2; exit 1"),
+            AdmissionError::Compile("it is broken".to_owned())
+        );
     }
 }

@@ -16,13 +16,33 @@ use wasmtime::Engine;
 /// Room for a first call on a cold cache and a busy machine.
 const DEADLINE_MS: u32 = 1_000;
 
-pub(crate) async fn try_out(engine: &Engine, loaded: &Loaded, limits: &Limits, context: Context, services: Arc<Services>) -> Result<(), AdmissionError> {
-    let limits = Limits { deadline_ms: limits.deadline_ms.max(DEADLINE_MS), ..limits.clone() };
+pub(crate) async fn try_out(
+    engine: &Engine,
+    loaded: &Loaded,
+    limits: &Limits,
+    context: Context,
+    services: Arc<Services>,
+) -> Result<(), AdmissionError> {
+    let limits = Limits {
+        deadline_ms: limits.deadline_ms.max(DEADLINE_MS),
+        ..limits.clone()
+    };
     // Imports of the trial do nothing: a replay of an empty record answers none of them.
-    let mut store = instance::store(engine, &limits, context, services, Recorder::replay(Vec::new()));
-    let wrong = |e: wasmtime::Error| AdmissionError::Instantiate(instance::failure(e, &limits).to_string());
+    let mut store = instance::store(
+        engine,
+        &limits,
+        context,
+        services,
+        Recorder::replay(Vec::new()),
+    );
+    let wrong =
+        |e: wasmtime::Error| AdmissionError::Instantiate(instance::failure(e, &limits).to_string());
     let missing = |kind: Kind| AdmissionError::Instantiate(format!("its {kind} cannot be found"));
-    let instance = loaded.pre.instantiate_async(&mut store).await.map_err(wrong)?;
+    let instance = loaded
+        .pre
+        .instantiate_async(&mut store)
+        .await
+        .map_err(wrong)?;
     for kind in &loaded.report.kinds {
         match kind {
             Kind::Router => {
@@ -31,7 +51,9 @@ pub(crate) async fn try_out(engine: &Engine, loaded: &Loaded, limits: &Limits, c
                 let call = convert::call_info(&canned_call(), &loaded.report.manifest.headers);
                 // What it decides does not matter, nor that it has no settings yet; a trap does.
                 if let Err(error) = guest.call_on_invite(&mut store, &call).await {
-                    return Err(AdmissionError::Trial(instance::failure_in(&store, error, &limits).to_string()));
+                    return Err(AdmissionError::Trial(
+                        instance::failure_in(&store, error, &limits).to_string(),
+                    ));
                 }
             }
             Kind::Flow => {
@@ -57,7 +79,11 @@ fn canned_call() -> CallInfo {
         tenant: "trial".to_owned(),
         trunk: None,
         direction: Direction::Inbound,
-        source: Endpoint { host: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port: 5060, transport: Transport::Udp },
+        source: Endpoint {
+            host: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            port: 5060,
+            transport: Transport::Udp,
+        },
         request_uri: "sip:trial@example.invalid".to_owned(),
         called: "trial".to_owned(),
         caller: "trial".to_owned(),

@@ -10,8 +10,11 @@ impl Host for State {
         if let Some(recalled) = self.recorder.recall("clock.now-ms", || json!([])) {
             return Ok(number(recalled));
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        self.recorder.note("clock.now-ms", || json!([]), || Value::from(now));
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis() as u64);
+        self.recorder
+            .note("clock.now-ms", || json!([]), || Value::from(now));
         Ok(now)
     }
 
@@ -20,7 +23,8 @@ impl Host for State {
             return Ok(number(recalled));
         }
         let now = self.born.elapsed().as_micros() as u64;
-        self.recorder.note("clock.monotonic-us", || json!([]), || Value::from(now));
+        self.recorder
+            .note("clock.monotonic-us", || json!([]), || Value::from(now));
         Ok(now)
     }
 }

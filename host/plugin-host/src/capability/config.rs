@@ -7,10 +7,15 @@ use serde_json::{Value, json};
 impl Host for State {
     fn json(&mut self) -> wasmtime::Result<String> {
         if let Some(recalled) = self.recorder.recall("config.json", || json!([])) {
-            return Ok(recalled.as_ref().and_then(Value::as_str).unwrap_or("{}").to_owned());
+            return Ok(recalled
+                .as_ref()
+                .and_then(Value::as_str)
+                .unwrap_or("{}")
+                .to_owned());
         }
         let text = self.context.config.to_string();
-        self.recorder.note("config.json", || json!([]), || Value::from(text.as_str()));
+        self.recorder
+            .note("config.json", || json!([]), || Value::from(text.as_str()));
         Ok(text)
     }
 
@@ -26,7 +31,9 @@ impl Host for State {
                 lookup(self.parsed_config.insert(config), &key)
             }
         };
-        self.recorder.note("config.get", args, || value.as_deref().map_or(Value::Null, Value::from));
+        self.recorder.note("config.get", args, || {
+            value.as_deref().map_or(Value::Null, Value::from)
+        });
         Ok(value)
     }
 }
@@ -55,7 +62,10 @@ mod tests {
         assert_eq!(get("menu.timeout-ms").as_deref(), Some("5"));
         assert_eq!(get("menu.name").as_deref(), Some("day"));
         assert_eq!(get("list.0").as_deref(), Some("a"));
-        assert_eq!(get("menu").as_deref(), Some(r#"{"name":"day","timeout-ms":5}"#));
+        assert_eq!(
+            get("menu").as_deref(),
+            Some(r#"{"name":"day","timeout-ms":5}"#)
+        );
         assert_eq!(get("menu.none"), None);
     }
 }

@@ -10,28 +10,68 @@ use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 impl Host for State {
-    fn hmac(&mut self, algorithm: Algorithm, key: Key, data: Vec<u8>) -> wasmtime::Result<Result<Vec<u8>, Error>> {
+    fn hmac(
+        &mut self,
+        algorithm: Algorithm,
+        key: Key,
+        data: Vec<u8>,
+    ) -> wasmtime::Result<Result<Vec<u8>, Error>> {
         let args = || json!([name(algorithm), shown(&key), hex::encode(&data)]);
         if let Some(recalled) = self.recorder.recall("crypto.hmac", args) {
             let value = recalled.unwrap_or(Value::Null);
-            return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_str().and_then(|v| hex::decode(v).ok()).unwrap_or_default()), Err));
+            return Ok(recalled_error(&value).map_or_else(
+                || {
+                    Ok(value
+                        .as_str()
+                        .and_then(|v| hex::decode(v).ok())
+                        .unwrap_or_default())
+                },
+                Err,
+            ));
         }
         let result = self.key(&key).map(|key| mac(algorithm, &key, &data));
-        self.recorder.note("crypto.hmac", args, || result.as_ref().map_or_else(noted, |mac| Value::String(hex::encode(mac))));
+        self.recorder.note("crypto.hmac", args, || {
+            result
+                .as_ref()
+                .map_or_else(noted, |mac| Value::String(hex::encode(mac)))
+        });
         Ok(result)
     }
 
-    fn hmac_verify(&mut self, algorithm: Algorithm, key: Key, data: Vec<u8>, signature: Vec<u8>) -> wasmtime::Result<Result<bool, Error>> {
-        let args = || json!([name(algorithm), shown(&key), hex::encode(&data), hex::encode(&signature)]);
+    fn hmac_verify(
+        &mut self,
+        algorithm: Algorithm,
+        key: Key,
+        data: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> wasmtime::Result<Result<bool, Error>> {
+        let args = || {
+            json!([
+                name(algorithm),
+                shown(&key),
+                hex::encode(&data),
+                hex::encode(&signature)
+            ])
+        };
         if let Some(recalled) = self.recorder.recall("crypto.hmac-verify", args) {
             let value = recalled.unwrap_or(Value::Null);
-            return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_bool().unwrap_or(false)), Err));
+            return Ok(
+                recalled_error(&value).map_or_else(|| Ok(value.as_bool().unwrap_or(false)), Err)
+            );
         }
         let result = self.key(&key).and_then(|key| {
             let expected = mac(algorithm, &key, &data);
-            if expected.len() == signature.len() { Ok(expected.ct_eq(&signature).into()) } else { Err(Error::Malformed) }
+            if expected.len() == signature.len() {
+                Ok(expected.ct_eq(&signature).into())
+            } else {
+                Err(Error::Malformed)
+            }
         });
-        self.recorder.note("crypto.hmac-verify", args, || result.as_ref().map_or_else(noted, |same| Value::Bool(*same)));
+        self.recorder.note("crypto.hmac-verify", args, || {
+            result
+                .as_ref()
+                .map_or_else(noted, |same| Value::Bool(*same))
+        });
         Ok(result)
     }
 
@@ -40,12 +80,22 @@ impl Host for State {
         Ok(Sha256::digest(&data).to_vec())
     }
 
-    fn ed25519_verify(&mut self, public_key: Vec<u8>, data: Vec<u8>, signature: Vec<u8>) -> wasmtime::Result<Result<bool, Error>> {
+    fn ed25519_verify(
+        &mut self,
+        public_key: Vec<u8>,
+        data: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> wasmtime::Result<Result<bool, Error>> {
         // As for sha256.
-        let (Ok(key), Ok(signature)) = (<[u8; 32]>::try_from(public_key), <[u8; 64]>::try_from(signature)) else {
+        let (Ok(key), Ok(signature)) = (
+            <[u8; 32]>::try_from(public_key),
+            <[u8; 64]>::try_from(signature),
+        ) else {
             return Ok(Err(Error::Malformed));
         };
-        let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(&key) else { return Ok(Err(Error::Malformed)) };
+        let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(&key) else {
+            return Ok(Err(Error::Malformed));
+        };
         let signature = ed25519_dalek::Signature::from_bytes(&signature);
         Ok(Ok(key.verify_strict(&data, &signature).is_ok()))
     }
@@ -55,7 +105,10 @@ impl State {
     fn key(&self, key: &Key) -> Result<Vec<u8>, Error> {
         match key {
             Key::Bytes(bytes) => Ok(bytes.clone()),
-            Key::Secret(name) => self.secret_by_reference(name).map(String::into_bytes).ok_or_else(|| Error::NoKey(name.clone())),
+            Key::Secret(name) => self
+                .secret_by_reference(name)
+                .map(String::into_bytes)
+                .ok_or_else(|| Error::NoKey(name.clone())),
         }
     }
 }
@@ -110,7 +163,10 @@ mod tests {
     fn the_macs_are_those_of_the_rfcs() {
         // RFC 2202 §3 case 2, RFC 4231 §4.3.
         let (key, data) = (&b"Jefe"[..], &b"what do ya want for nothing?"[..]);
-        assert_eq!(hex::encode(mac(Algorithm::HmacSha1, key, data)), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        assert_eq!(
+            hex::encode(mac(Algorithm::HmacSha1, key, data)),
+            "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"
+        );
         assert_eq!(
             hex::encode(mac(Algorithm::HmacSha256, key, data)),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"

@@ -32,12 +32,18 @@ pub enum HttpError {
     TooLarge,
 }
 
-pub type HttpFuture<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
+pub type HttpFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
 
 /// Sends one request; never follows a redirect. `hosts` are the granted ones (`HOST` or
 /// `HOST:PORT`, or `*`): only an address named there may be private.
 pub trait HttpClient: Send + Sync {
-    fn fetch<'a>(&'a self, hosts: &'a [String], request: HttpRequest, timeout: Duration) -> HttpFuture<'a>;
+    fn fetch<'a>(
+        &'a self,
+        hosts: &'a [String],
+        request: HttpRequest,
+        timeout: Duration,
+    ) -> HttpFuture<'a>;
 }
 
 /// Nothing goes out.
@@ -51,7 +57,12 @@ impl HttpClient for NoHttp {
 
 impl State {
     pub(crate) fn granted_hosts(&self) -> Vec<String> {
-        self.context.grants.iter().filter_map(|g| g.strip_prefix("http:")).map(str::to_owned).collect()
+        self.context
+            .grants
+            .iter()
+            .filter_map(|g| g.strip_prefix("http:"))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// `{secret:NAME}` in a value becomes the secret; `Err` names one that may not be used.
@@ -59,9 +70,15 @@ impl State {
         let mut out = String::new();
         let mut rest = value;
         while let Some((before, after)) = rest.split_once("{secret:") {
-            let (name, after) = after.split_once('}').ok_or_else(|| "a {secret: without its }".to_owned())?;
+            let (name, after) = after
+                .split_once('}')
+                .ok_or_else(|| "a {secret: without its }".to_owned())?;
             out.push_str(before);
-            out.push_str(&self.secret_by_reference(name).ok_or_else(|| format!("secret:{name}"))?);
+            out.push_str(
+                &self
+                    .secret_by_reference(name)
+                    .ok_or_else(|| format!("secret:{name}"))?,
+            );
             rest = after;
         }
         out.push_str(rest);
@@ -70,15 +87,25 @@ impl State {
 }
 
 impl Host for State {
-    async fn fetch(&mut self, request: wit::HttpRequest, timeout_ms: u32) -> wasmtime::Result<Result<wit::HttpResponse, Error>> {
+    async fn fetch(
+        &mut self,
+        request: wit::HttpRequest,
+        timeout_ms: u32,
+    ) -> wasmtime::Result<Result<wit::HttpResponse, Error>> {
         let args = || {
-            let headers: Vec<_> = request.headers.iter().map(|h| json!([h.name, h.value])).collect();
+            let headers: Vec<_> = request
+                .headers
+                .iter()
+                .map(|h| json!([h.name, h.value]))
+                .collect();
             json!({ "method": request.method, "url": request.url, "headers": headers, "body": hex::encode(&request.body) })
         };
         if let Some(recalled) = self.recorder.recall("http.fetch", args) {
             return Ok(match recalled {
                 Some(value) => recalled_response(value),
-                None => Err(Error::Failed("nothing was recorded for this request".to_owned())),
+                None => Err(Error::Failed(
+                    "nothing was recorded for this request".to_owned(),
+                )),
             });
         }
         let result = self.send(&request, timeout_ms).await;
@@ -92,12 +119,20 @@ impl Host for State {
             Err(Error::TooLarge) => json!({ "error": "too-large" }),
             Err(Error::Failed(why)) => json!({ "error": "failed", "text": why }),
         });
-        Ok(result.map(|r| wit::HttpResponse { status: r.status, headers: http_headers(&r.headers), body: r.body }))
+        Ok(result.map(|r| wit::HttpResponse {
+            status: r.status,
+            headers: http_headers(&r.headers),
+            body: r.body,
+        }))
     }
 }
 
 impl State {
-    async fn send(&mut self, request: &wit::HttpRequest, timeout_ms: u32) -> Result<HttpResponse, Error> {
+    async fn send(
+        &mut self,
+        request: &wit::HttpRequest,
+        timeout_ms: u32,
+    ) -> Result<HttpResponse, Error> {
         let mut headers = http_headers_back(request.headers.clone());
         for (_, value) in &mut headers {
             *value = self.substituted(value).map_err(Error::Denied)?;
@@ -105,14 +140,23 @@ impl State {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = left.min(Duration::from_millis(timeout_ms.into()));
         let hosts = self.granted_hosts();
-        let request = HttpRequest { method: request.method.clone(), url: request.url.clone(), headers, body: request.body.clone() };
-        let fetched = self.in_time(self.services.http.fetch(&hosts, request, timeout)).await;
-        fetched.unwrap_or(Err(HttpError::Timeout)).map_err(|error| match error {
-            HttpError::Denied(what) => Error::Denied(what),
-            HttpError::Failed(why) => Error::Failed(why),
-            HttpError::Timeout => Error::Timeout,
-            HttpError::TooLarge => Error::TooLarge,
-        })
+        let request = HttpRequest {
+            method: request.method.clone(),
+            url: request.url.clone(),
+            headers,
+            body: request.body.clone(),
+        };
+        let fetched = self
+            .in_time(self.services.http.fetch(&hosts, request, timeout))
+            .await;
+        fetched
+            .unwrap_or(Err(HttpError::Timeout))
+            .map_err(|error| match error {
+                HttpError::Denied(what) => Error::Denied(what),
+                HttpError::Failed(why) => Error::Failed(why),
+                HttpError::Timeout => Error::Timeout,
+                HttpError::TooLarge => Error::TooLarge,
+            })
     }
 }
 
@@ -127,10 +171,21 @@ fn recalled_response(value: Value) -> Result<wit::HttpResponse, Error> {
     }
     let headers = value["headers"].as_array().into_iter().flatten();
     Ok(wit::HttpResponse {
-        status: value["status"].as_u64().and_then(|s| u16::try_from(s).ok()).unwrap_or(0),
+        status: value["status"]
+            .as_u64()
+            .and_then(|s| u16::try_from(s).ok())
+            .unwrap_or(0),
         headers: headers
-            .filter_map(|h| Some(wit::Header { name: h[0].as_str()?.to_owned(), value: h[1].as_str()?.to_owned() }))
+            .filter_map(|h| {
+                Some(wit::Header {
+                    name: h[0].as_str()?.to_owned(),
+                    value: h[1].as_str()?.to_owned(),
+                })
+            })
             .collect(),
-        body: value["body"].as_str().and_then(|b| hex::decode(b).ok()).unwrap_or_default(),
+        body: value["body"]
+            .as_str()
+            .and_then(|b| hex::decode(b).ok())
+            .unwrap_or_default(),
     })
 }

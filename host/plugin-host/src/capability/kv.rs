@@ -25,10 +25,29 @@ pub type KvFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, KvError>> + Sen
 pub trait KvStore: Send + Sync {
     fn get<'a>(&'a self, space: &'a Space, key: &'a str) -> KvFuture<'a, Option<Vec<u8>>>;
     /// `None` deletes.
-    fn set<'a>(&'a self, space: &'a Space, key: &'a str, value: Option<Vec<u8>>, ttl: Option<Duration>) -> KvFuture<'a, ()>;
+    fn set<'a>(
+        &'a self,
+        space: &'a Space,
+        key: &'a str,
+        value: Option<Vec<u8>>,
+        ttl: Option<Duration>,
+    ) -> KvFuture<'a, ()>;
     /// A number in decimal; 0 where there is none.
-    fn increment<'a>(&'a self, space: &'a Space, key: &'a str, by: i64, ttl: Option<Duration>) -> KvFuture<'a, i64>;
-    fn compare_and_set<'a>(&'a self, space: &'a Space, key: &'a str, old: Option<Vec<u8>>, new: Vec<u8>, ttl: Option<Duration>) -> KvFuture<'a, bool>;
+    fn increment<'a>(
+        &'a self,
+        space: &'a Space,
+        key: &'a str,
+        by: i64,
+        ttl: Option<Duration>,
+    ) -> KvFuture<'a, i64>;
+    fn compare_and_set<'a>(
+        &'a self,
+        space: &'a Space,
+        key: &'a str,
+        old: Option<Vec<u8>>,
+        new: Vec<u8>,
+        ttl: Option<Duration>,
+    ) -> KvFuture<'a, bool>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +77,11 @@ impl Default for MemoryKv {
 
 impl MemoryKv {
     pub fn new(keys: usize, bytes: usize) -> MemoryKv {
-        MemoryKv { keys, bytes, spaces: Mutex::default() }
+        MemoryKv {
+            keys,
+            bytes,
+            spaces: Mutex::default(),
+        }
     }
 
     fn with<T>(&self, space: &Space, work: impl FnOnce(&mut BTreeMap<String, Entry>) -> T) -> T {
@@ -66,22 +89,42 @@ impl MemoryKv {
         work(spaces.entry(space.clone()).or_default())
     }
 
-    fn put(&self, entries: &mut BTreeMap<String, Entry>, key: &str, value: Vec<u8>, ttl: Option<Duration>) -> Result<(), KvError> {
+    fn put(
+        &self,
+        entries: &mut BTreeMap<String, Entry>,
+        key: &str,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+    ) -> Result<(), KvError> {
         let now = Instant::now();
         if !entries.contains_key(key) && entries.len() >= self.keys {
             entries.retain(|_, e| e.until.is_none_or(|u| u > now));
         }
-        let others: usize = entries.iter().filter(|(k, _)| *k != key).map(|(k, e)| k.len() + e.value.len()).sum();
-        if (!entries.contains_key(key) && entries.len() >= self.keys) || others + key.len() + value.len() > self.bytes {
+        let others: usize = entries
+            .iter()
+            .filter(|(k, _)| *k != key)
+            .map(|(k, e)| k.len() + e.value.len())
+            .sum();
+        if (!entries.contains_key(key) && entries.len() >= self.keys)
+            || others + key.len() + value.len() > self.bytes
+        {
             return Err(KvError::Quota);
         }
-        entries.insert(key.to_owned(), Entry { value, until: ttl.map(|t| now + t) });
+        entries.insert(
+            key.to_owned(),
+            Entry {
+                value,
+                until: ttl.map(|t| now + t),
+            },
+        );
         Ok(())
     }
 }
 
 fn live<'a>(entries: &'a BTreeMap<String, Entry>, key: &str) -> Option<&'a Entry> {
-    entries.get(key).filter(|e| e.until.is_none_or(|u| u > Instant::now()))
+    entries
+        .get(key)
+        .filter(|e| e.until.is_none_or(|u| u > Instant::now()))
 }
 
 impl KvStore for MemoryKv {
@@ -89,7 +132,13 @@ impl KvStore for MemoryKv {
         Box::pin(async move { Ok(self.with(space, |e| live(e, key).map(|e| e.value.clone()))) })
     }
 
-    fn set<'a>(&'a self, space: &'a Space, key: &'a str, value: Option<Vec<u8>>, ttl: Option<Duration>) -> KvFuture<'a, ()> {
+    fn set<'a>(
+        &'a self,
+        space: &'a Space,
+        key: &'a str,
+        value: Option<Vec<u8>>,
+        ttl: Option<Duration>,
+    ) -> KvFuture<'a, ()> {
         Box::pin(async move {
             self.with(space, |e| match value {
                 Some(value) => self.put(e, key, value, ttl),
@@ -101,17 +150,33 @@ impl KvStore for MemoryKv {
         })
     }
 
-    fn increment<'a>(&'a self, space: &'a Space, key: &'a str, by: i64, ttl: Option<Duration>) -> KvFuture<'a, i64> {
+    fn increment<'a>(
+        &'a self,
+        space: &'a Space,
+        key: &'a str,
+        by: i64,
+        ttl: Option<Duration>,
+    ) -> KvFuture<'a, i64> {
         Box::pin(async move {
             self.with(space, |e| {
-                let old = live(e, key).and_then(|e| std::str::from_utf8(&e.value).ok()?.parse::<i64>().ok()).unwrap_or(0);
+                let old = live(e, key)
+                    .and_then(|e| std::str::from_utf8(&e.value).ok()?.parse::<i64>().ok())
+                    .unwrap_or(0);
                 let new = old.saturating_add(by);
-                self.put(e, key, new.to_string().into_bytes(), ttl).map(|()| new)
+                self.put(e, key, new.to_string().into_bytes(), ttl)
+                    .map(|()| new)
             })
         })
     }
 
-    fn compare_and_set<'a>(&'a self, space: &'a Space, key: &'a str, old: Option<Vec<u8>>, new: Vec<u8>, ttl: Option<Duration>) -> KvFuture<'a, bool> {
+    fn compare_and_set<'a>(
+        &'a self,
+        space: &'a Space,
+        key: &'a str,
+        old: Option<Vec<u8>>,
+        new: Vec<u8>,
+        ttl: Option<Duration>,
+    ) -> KvFuture<'a, bool> {
         Box::pin(async move {
             self.with(space, |e| {
                 if live(e, key).map(|e| &e.value) != old.as_ref() {
@@ -131,14 +196,19 @@ impl State {
         if key.len() > LONGEST_KEY || value > LARGEST_VALUE {
             return Err(Error::TooLarge);
         }
-        Ok(Space { tenant: self.context.tenant.to_string(), plugin: self.context.plugin.to_string() })
+        Ok(Space {
+            tenant: self.context.tenant.to_string(),
+            plugin: self.context.plugin.to_string(),
+        })
     }
 }
 
 impl State {
     /// Waits for the store, no longer than the call may take.
     async fn stored<T>(&self, work: KvFuture<'_, T>) -> Result<T, Error> {
-        self.in_time(work).await.map_or(Err(Error::Unavailable), |result| result.map_err(wit_error))
+        self.in_time(work)
+            .await
+            .map_or(Err(Error::Unavailable), |result| result.map_err(wit_error))
     }
 }
 
@@ -181,7 +251,8 @@ impl Host for State {
         let args = || json!([key]);
         if let Some(recalled) = self.recorder.recall("kv.get", args) {
             let value = recalled.unwrap_or(Value::Null);
-            return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_str().and_then(|v| hex::decode(v).ok())), Err));
+            return Ok(recalled_error(&value)
+                .map_or_else(|| Ok(value.as_str().and_then(|v| hex::decode(v).ok())), Err));
         }
         let result = match self.kv_space(&key, 0) {
             Ok(space) => self.stored(self.services.kv.get(&space, &key)).await,
@@ -194,57 +265,118 @@ impl Host for State {
         Ok(result)
     }
 
-    async fn set(&mut self, key: String, value: Vec<u8>, ttl_s: Option<u32>) -> wasmtime::Result<Result<(), Error>> {
+    async fn set(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        ttl_s: Option<u32>,
+    ) -> wasmtime::Result<Result<(), Error>> {
         let args = || json!([key, hex::encode(&value), ttl_s]);
         if let Some(recalled) = self.recorder.recall("kv.set", args) {
-            return Ok(recalled.as_ref().and_then(recalled_error).map_or(Ok(()), Err));
+            return Ok(recalled
+                .as_ref()
+                .and_then(recalled_error)
+                .map_or(Ok(()), Err));
         }
         let result = match self.kv_space(&key, value.len()) {
-            Ok(space) => self.stored(self.services.kv.set(&space, &key, Some(value.clone()), ttl(ttl_s))).await,
+            Ok(space) => {
+                self.stored(
+                    self.services
+                        .kv
+                        .set(&space, &key, Some(value.clone()), ttl(ttl_s)),
+                )
+                .await
+            }
             Err(error) => Err(error),
         };
-        self.recorder.note("kv.set", args, || result.as_ref().err().map_or(Value::Null, noted));
+        self.recorder.note("kv.set", args, || {
+            result.as_ref().err().map_or(Value::Null, noted)
+        });
         Ok(result)
     }
 
     async fn delete(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
         let args = || json!([key]);
         if let Some(recalled) = self.recorder.recall("kv.delete", args) {
-            return Ok(recalled.as_ref().and_then(recalled_error).map_or(Ok(()), Err));
+            return Ok(recalled
+                .as_ref()
+                .and_then(recalled_error)
+                .map_or(Ok(()), Err));
         }
         let result = match self.kv_space(&key, 0) {
-            Ok(space) => self.stored(self.services.kv.set(&space, &key, None, None)).await,
+            Ok(space) => {
+                self.stored(self.services.kv.set(&space, &key, None, None))
+                    .await
+            }
             Err(error) => Err(error),
         };
-        self.recorder.note("kv.delete", args, || result.as_ref().err().map_or(Value::Null, noted));
+        self.recorder.note("kv.delete", args, || {
+            result.as_ref().err().map_or(Value::Null, noted)
+        });
         Ok(result)
     }
 
-    async fn increment(&mut self, key: String, by: i64, ttl_s: Option<u32>) -> wasmtime::Result<Result<i64, Error>> {
+    async fn increment(
+        &mut self,
+        key: String,
+        by: i64,
+        ttl_s: Option<u32>,
+    ) -> wasmtime::Result<Result<i64, Error>> {
         let args = || json!([key, by, ttl_s]);
         if let Some(recalled) = self.recorder.recall("kv.increment", args) {
             let value = recalled.unwrap_or(Value::Null);
             return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_i64().unwrap_or(0)), Err));
         }
         let result = match self.kv_space(&key, 0) {
-            Ok(space) => self.stored(self.services.kv.increment(&space, &key, by, ttl(ttl_s))).await,
+            Ok(space) => {
+                self.stored(self.services.kv.increment(&space, &key, by, ttl(ttl_s)))
+                    .await
+            }
             Err(error) => Err(error),
         };
-        self.recorder.note("kv.increment", args, || result.as_ref().map_or_else(noted, |n| Value::from(*n)));
+        self.recorder.note("kv.increment", args, || {
+            result.as_ref().map_or_else(noted, |n| Value::from(*n))
+        });
         Ok(result)
     }
 
-    async fn compare_and_set(&mut self, key: String, old: Option<Vec<u8>>, new: Vec<u8>, ttl_s: Option<u32>) -> wasmtime::Result<Result<bool, Error>> {
-        let args = || json!([key, old.as_deref().map(hex::encode), hex::encode(&new), ttl_s]);
+    async fn compare_and_set(
+        &mut self,
+        key: String,
+        old: Option<Vec<u8>>,
+        new: Vec<u8>,
+        ttl_s: Option<u32>,
+    ) -> wasmtime::Result<Result<bool, Error>> {
+        let args = || {
+            json!([
+                key,
+                old.as_deref().map(hex::encode),
+                hex::encode(&new),
+                ttl_s
+            ])
+        };
         if let Some(recalled) = self.recorder.recall("kv.compare-and-set", args) {
             let value = recalled.unwrap_or(Value::Null);
-            return Ok(recalled_error(&value).map_or_else(|| Ok(value.as_bool().unwrap_or(false)), Err));
+            return Ok(
+                recalled_error(&value).map_or_else(|| Ok(value.as_bool().unwrap_or(false)), Err)
+            );
         }
         let result = match self.kv_space(&key, new.len()) {
-            Ok(space) => self.stored(self.services.kv.compare_and_set(&space, &key, old.clone(), new.clone(), ttl(ttl_s))).await,
+            Ok(space) => {
+                self.stored(self.services.kv.compare_and_set(
+                    &space,
+                    &key,
+                    old.clone(),
+                    new.clone(),
+                    ttl(ttl_s),
+                ))
+                .await
+            }
             Err(error) => Err(error),
         };
-        self.recorder.note("kv.compare-and-set", args, || result.as_ref().map_or_else(noted, |set| Value::Bool(*set)));
+        self.recorder.note("kv.compare-and-set", args, || {
+            result.as_ref().map_or_else(noted, |set| Value::Bool(*set))
+        });
         Ok(result)
     }
 }

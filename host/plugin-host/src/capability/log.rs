@@ -51,7 +51,8 @@ impl Host for State {
             return Ok(());
         }
         self.services.log.line(&self.context, level, &message);
-        self.recorder.note("log.write", || json!([level, message]), || Value::Null);
+        self.recorder
+            .note("log.write", || json!([level, message]), || Value::Null);
         Ok(())
     }
 }

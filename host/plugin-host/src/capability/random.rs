@@ -15,18 +15,24 @@ impl Host for State {
         let mut bytes = [0; 8];
         fill(&mut bytes)?;
         let number = u64::from_le_bytes(bytes);
-        self.recorder.note("random.number", || json!([]), || Value::from(number));
+        self.recorder
+            .note("random.number", || json!([]), || Value::from(number));
         Ok(number)
     }
 
     fn bytes(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
         let args = || json!([len]);
         if let Some(recalled) = self.recorder.recall("random.bytes", args) {
-            return Ok(recalled.as_ref().and_then(Value::as_str).and_then(|text| hex::decode(text).ok()).unwrap_or_default());
+            return Ok(recalled
+                .as_ref()
+                .and_then(Value::as_str)
+                .and_then(|text| hex::decode(text).ok())
+                .unwrap_or_default());
         }
         let mut bytes = vec![0; len.min(MAX_BYTES) as usize];
         fill(&mut bytes)?;
-        self.recorder.note("random.bytes", args, || Value::String(hex::encode(&bytes)));
+        self.recorder
+            .note("random.bytes", args, || Value::String(hex::encode(&bytes)));
         Ok(bytes)
     }
 }

@@ -32,7 +32,10 @@ impl Host for State {
             });
         }
         let result = if self.context.grants.allows(&format!("secret-read:{name}")) {
-            self.services.secrets.secret(&self.context.tenant, &name).ok_or(Error::Missing)
+            self.services
+                .secrets
+                .secret(&self.context.tenant, &name)
+                .ok_or(Error::Missing)
         } else {
             Err(Error::Denied)
         };
@@ -41,7 +44,8 @@ impl Host for State {
             Err(Error::Denied) => "denied",
             Err(Error::Missing) => "missing",
         };
-        self.recorder.note("secrets.get", args, || Value::from(noted));
+        self.recorder
+            .note("secrets.get", args, || Value::from(noted));
         Ok(result)
     }
 }
@@ -49,7 +53,10 @@ impl Host for State {
 impl State {
     /// A secret that the guest uses without seeing it.
     pub(crate) fn secret_by_reference(&self, name: &str) -> Option<String> {
-        let granted = self.context.grants.allows(&format!("secret:{name}")) || self.context.grants.allows(&format!("secret-read:{name}"));
-        granted.then(|| self.services.secrets.secret(&self.context.tenant, name)).flatten()
+        let granted = self.context.grants.allows(&format!("secret:{name}"))
+            || self.context.grants.allows(&format!("secret-read:{name}"));
+        granted
+            .then(|| self.services.secrets.secret(&self.context.tenant, name))
+            .flatten()
     }
 }

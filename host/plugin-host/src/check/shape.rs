@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 use std::sync::LazyLock;
-use wit_parser::{Function, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeOwner, UnresolvedPackageGroup};
+use wit_parser::{
+    Function, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeOwner, UnresolvedPackageGroup,
+};
 
 /// The contract that this host serves.
 pub const VERSION: &str = "0.1.0";
@@ -23,7 +25,10 @@ pub enum Difference {
 }
 
 const TEXTS: [(&str, &str); 7] = [
-    ("connector.wit", include_str!("../../../../wit/connector.wit")),
+    (
+        "connector.wit",
+        include_str!("../../../../wit/connector.wit"),
+    ),
     ("flow.wit", include_str!("../../../../wit/flow.wit")),
     ("host.wit", include_str!("../../../../wit/host.wit")),
     ("provider.wit", include_str!("../../../../wit/provider.wit")),
@@ -44,35 +49,65 @@ impl Contract {
         for (name, text) in TEXTS {
             map.push_str(name, text);
         }
-        let group: UnresolvedPackageGroup = map.parse().map_err(|(_, e)| e).expect("our own WIT parses: a test reads it");
+        let group: UnresolvedPackageGroup = map
+            .parse()
+            .map_err(|(_, e)| e)
+            .expect("our own WIT parses: a test reads it");
         let mut resolve = Resolve::default();
-        resolve.push_group(group).expect("our own WIT resolves: a test reads it");
+        resolve
+            .push_group(group)
+            .expect("our own WIT resolves: a test reads it");
         Contract { resolve }
     }
 
     fn interface(&self, name: &str) -> Option<InterfaceId> {
-        self.resolve.interfaces.iter().find(|(_, i)| i.name.as_deref() == Some(name)).map(|(id, _)| id)
+        self.resolve
+            .interfaces
+            .iter()
+            .find(|(_, i)| i.name.as_deref() == Some(name))
+            .map(|(id, _)| id)
     }
 
     /// An import may have fewer functions than ours; an export must have all. Types are
     /// compared where functions use them.
-    pub fn same_shape(&self, theirs: &Resolve, id: InterfaceId, name: &str, exported: bool) -> Result<(), Difference> {
+    pub fn same_shape(
+        &self,
+        theirs: &Resolve,
+        id: InterfaceId,
+        name: &str,
+        exported: bool,
+    ) -> Result<(), Difference> {
         let ours = self.interface(name).ok_or(Difference::NoInterface)?;
-        let (our_functions, their_functions) = (&self.resolve.interfaces[ours].functions, &theirs.interfaces[id].functions);
+        let (our_functions, their_functions) = (
+            &self.resolve.interfaces[ours].functions,
+            &theirs.interfaces[id].functions,
+        );
         for (name, function) in their_functions {
             let Some(ours) = our_functions.get(name) else {
                 if exported {
                     continue;
                 }
-                return Err(Difference::Other(format!("the host has no function {name}")));
+                return Err(Difference::Other(format!(
+                    "the host has no function {name}"
+                )));
             };
             let (host, plugin) = (signature(&self.resolve, ours), signature(theirs, function));
             if host != plugin {
-                return Err(Difference::Other(format!("{name}: the host has {}, the plugin has {}", brief(&host, &plugin), brief(&plugin, &host))));
+                return Err(Difference::Other(format!(
+                    "{name}: the host has {}, the plugin has {}",
+                    brief(&host, &plugin),
+                    brief(&plugin, &host)
+                )));
             }
         }
-        if exported && let Some(missing) = our_functions.keys().find(|name| !their_functions.contains_key(*name)) {
-            return Err(Difference::Other(format!("the plugin lacks the function {missing}")));
+        if exported
+            && let Some(missing) = our_functions
+                .keys()
+                .find(|name| !their_functions.contains_key(*name))
+        {
+            return Err(Difference::Other(format!(
+                "the plugin lacks the function {missing}"
+            )));
         }
         Ok(())
     }
@@ -192,7 +227,10 @@ fn handle(resolve: &Resolve, kind: &str, id: wit_parser::TypeId, out: &mut Strin
     // A resource is the same where its name and its interface's name are.
     let def = &resolve.types[id];
     let owner = match def.owner {
-        TypeOwner::Interface(interface) => resolve.interfaces[interface].name.clone().unwrap_or_default(),
+        TypeOwner::Interface(interface) => resolve.interfaces[interface]
+            .name
+            .clone()
+            .unwrap_or_default(),
         TypeOwner::World(_) | TypeOwner::None => String::new(),
     };
     let _ = write!(out, "{kind}<{owner}.{}>", def.name.as_deref().unwrap_or(""));
@@ -220,11 +258,21 @@ fn primitive(ty: &Type) -> &'static str {
 
 /// The part of `text` around its first difference from `other`.
 fn brief<'a>(text: &'a str, other: &str) -> String {
-    let same = text.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
-    let start = text[..floor(text, same)].rfind(['{', '(', ',']).map_or(0, |at| at + 1);
+    let same = text
+        .bytes()
+        .zip(other.bytes())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let start = text[..floor(text, same)]
+        .rfind(['{', '(', ','])
+        .map_or(0, |at| at + 1);
     let end = floor(text, (start + 80).min(text.len()));
     let part: &'a str = text[start..end].trim();
-    if part.is_empty() { "nothing there".to_owned() } else { format!("`…{part}…`") }
+    if part.is_empty() {
+        "nothing there".to_owned()
+    } else {
+        format!("`…{part}…`")
+    }
 }
 
 fn floor(text: &str, mut at: usize) -> usize {

@@ -24,11 +24,20 @@ impl Lanes {
     /// `threads` that plugins run on; all but one may be taken by slow calls.
     pub(crate) fn new(threads: usize) -> Arc<Lanes> {
         let width = threads.saturating_sub(1).max(1);
-        Arc::new(Lanes { occupied: AtomicUsize::new(0), turns: Arc::new(Semaphore::new(width)), tenants: Mutex::default() })
+        Arc::new(Lanes {
+            occupied: AtomicUsize::new(0),
+            turns: Arc::new(Semaphore::new(width)),
+            tenants: Mutex::default(),
+        })
     }
 
     pub(crate) fn ticket(self: &Arc<Self>, tenant: &Arc<str>) -> Ticket {
-        Ticket { lanes: self.clone(), tenant: tenant.clone(), turn: None, queued: None }
+        Ticket {
+            lanes: self.clone(),
+            tenant: tenant.clone(),
+            turn: None,
+            queued: None,
+        }
     }
 
     fn tenant(&self, tenant: &Arc<str>) -> Arc<Semaphore> {
@@ -74,28 +83,46 @@ impl Ticket {
     /// Is somebody of this tenant in the lane?
     pub(crate) fn is_slow(&self) -> bool {
         self.lanes.occupied.load(Ordering::Relaxed) > 0 && {
-            let tenants = self.lanes.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            tenants.get(&self.tenant).is_some_and(|semaphore| semaphore.strong_count() > 0)
+            let tenants = self
+                .lanes
+                .tenants
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            tenants
+                .get(&self.tenant)
+                .is_some_and(|semaphore| semaphore.strong_count() > 0)
         }
     }
 
     /// Gives up the turn, if it has one, and waits for the next; false: none came by the
     /// deadline.
-    pub(crate) fn next_turn(&mut self, deadline: Instant) -> impl Future<Output = bool> + Send + use<> {
+    pub(crate) fn next_turn(
+        &mut self,
+        deadline: Instant,
+    ) -> impl Future<Output = bool> + Send + use<> {
         let (tenant, turns) = (self.lanes.tenant(&self.tenant), self.lanes.turns.clone());
         self.leave();
         self.lanes.occupied.fetch_add(1, Ordering::Relaxed);
-        self.queued = Some(Queued { lanes: self.lanes.clone(), _tenant: tenant.clone() });
+        self.queued = Some(Queued {
+            lanes: self.lanes.clone(),
+            _tenant: tenant.clone(),
+        });
         let turn = self.turn.get_or_insert_default().clone();
         async move {
             let wait = async {
                 let tenant = tenant.acquire_owned().await.ok()?;
                 let thread = turns.acquire_owned().await.ok()?;
-                Some(Turn { _tenant: tenant, _thread: thread })
+                Some(Turn {
+                    _tenant: tenant,
+                    _thread: thread,
+                })
             };
             // Even where a turn is free: others on this thread come first.
             tokio::task::yield_now().await;
-            let got = tokio::time::timeout_at(deadline.into(), wait).await.ok().flatten();
+            let got = tokio::time::timeout_at(deadline.into(), wait)
+                .await
+                .ok()
+                .flatten();
             let has_turn = got.is_some();
             *turn.lock().unwrap_or_else(PoisonError::into_inner) = got;
             has_turn
@@ -116,7 +143,10 @@ mod tests {
     use std::time::Duration;
 
     fn on_paused_time(test: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         runtime.block_on(test);
     }
 

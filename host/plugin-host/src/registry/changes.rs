@@ -60,10 +60,16 @@ const KEPT: usize = 1_000;
 impl Registry {
     pub(crate) fn tell(&self, tenant: &str, plugin: &str, digest: &str, what: What, why: &str) {
         match what {
-            What::BreakerOpened | What::Refused => tracing::warn!(tenant, plugin, digest, why, "plugin {what}"),
+            What::BreakerOpened | What::Refused => {
+                tracing::warn!(tenant, plugin, digest, why, "plugin {what}")
+            }
             _ => tracing::info!(tenant, plugin, digest, why, "plugin {what}"),
         }
-        let mut changes = self.changes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self
+            .changes
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (last, kept) = &mut *changes;
         *last += 1;
         if kept.len() == KEPT {
@@ -82,7 +88,16 @@ impl Registry {
 
     /// Changes after the one with this number, the oldest first. The last thousand are kept.
     pub fn changes(&self, after: u64) -> Vec<Change> {
-        let changes = self.changes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        changes.1.iter().filter(|change| change.seq > after).cloned().collect()
+        let changes = self
+            .changes
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        changes
+            .1
+            .iter()
+            .filter(|change| change.seq > after)
+            .cloned()
+            .collect()
     }
 }

@@ -44,7 +44,10 @@ impl Registry {
         let mut saved = Saved::default();
         for (tenant, of) in self.snapshot().iter() {
             for plugin in of.plugins.values() {
-                let mut versions: Vec<_> = plugin.versions().filter(|v| v.origin == Origin::Api).collect();
+                let mut versions: Vec<_> = plugin
+                    .versions()
+                    .filter(|v| v.origin == Origin::Api)
+                    .collect();
                 versions.sort_by_key(|v| v.uploaded_ms);
                 if versions.is_empty() {
                     continue;
@@ -53,8 +56,16 @@ impl Registry {
                     tenant: tenant.clone(),
                     name: plugin.name.to_string(),
                     settings: Settings::clone(&plugin.settings),
-                    active: plugin.active.as_ref().filter(|v| v.origin == Origin::Api).map(|v| v.digest().to_owned()).unwrap_or_default(),
-                    versions: versions.into_iter().map(|v| v.digest().to_owned()).collect(),
+                    active: plugin
+                        .active
+                        .as_ref()
+                        .filter(|v| v.origin == Origin::Api)
+                        .map(|v| v.digest().to_owned())
+                        .unwrap_or_default(),
+                    versions: versions
+                        .into_iter()
+                        .map(|v| v.digest().to_owned())
+                        .collect(),
                 });
             }
         }

@@ -37,8 +37,17 @@ impl Plugin {
     pub fn view(&self) -> PluginView {
         PluginView {
             name: self.name.to_string(),
-            kinds: self.active.as_ref().or(self.waiting.last()).map(|v| v.report().kinds.clone()).unwrap_or_default(),
-            active: self.active.as_ref().map(|v| v.digest().to_owned()).unwrap_or_default(),
+            kinds: self
+                .active
+                .as_ref()
+                .or(self.waiting.last())
+                .map(|v| v.report().kinds.clone())
+                .unwrap_or_default(),
+            active: self
+                .active
+                .as_ref()
+                .map(|v| v.digest().to_owned())
+                .unwrap_or_default(),
             settings: Settings::clone(&self.settings),
             versions: self.versions().map(|v| self.version_view(v)).collect(),
             last_error: self.last_error.clone(),
@@ -48,7 +57,10 @@ impl Plugin {
     fn version_view(&self, version: &Version) -> VersionView {
         VersionView {
             digest: version.digest().to_owned(),
-            active: self.active.as_ref().is_some_and(|a| a.digest() == version.digest()),
+            active: self
+                .active
+                .as_ref()
+                .is_some_and(|a| a.digest() == version.digest()),
             origin: version.origin,
             by: version.by.clone(),
             uploaded_ms: version.uploaded_ms,
@@ -64,7 +76,10 @@ impl Plugin {
 impl Registry {
     /// All plugins of a tenant, by name.
     pub fn list(&self, tenant: &str) -> Vec<PluginView> {
-        self.snapshot().get(tenant).map(|t| t.plugins.values().map(|p| p.view()).collect()).unwrap_or_default()
+        self.snapshot()
+            .get(tenant)
+            .map(|t| t.plugins.values().map(|p| p.view()).collect())
+            .unwrap_or_default()
     }
 
     pub fn view(&self, tenant: &str, name: &str) -> Option<PluginView> {
@@ -74,6 +89,8 @@ impl Registry {
     /// The version's file as it was uploaded (only those of the API are kept).
     pub fn wasm(&self, digest: &str) -> Option<Vec<u8>> {
         let is_digest = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
-        is_digest.then(|| std::fs::read(self.blob(digest)).ok()).flatten()
+        is_digest
+            .then(|| std::fs::read(self.blob(digest)).ok())
+            .flatten()
     }
 }

@@ -21,7 +21,12 @@ pub struct Router<'a> {
 
 impl Default for Router<'_> {
     fn default() -> Self {
-        Router { imports: "", functions: "", body: "unreachable", manifest: "" }
+        Router {
+            imports: "",
+            functions: "",
+            body: "unreachable",
+            manifest: "",
+        }
     }
 }
 
@@ -33,11 +38,22 @@ impl<'a> Router<'a> {
 
     /// A core module with component metadata, as `cargo build` makes it.
     pub fn module(&self) -> Vec<u8> {
+        with_metadata(&self.text(), "router-plugin")
+    }
+
+    pub fn component(&self) -> Vec<u8> {
+        encode(&self.module())
+    }
+
+    pub fn text(&self) -> String {
         let manifest = match self.manifest {
             "" => String::new(),
-            json => format!("(@custom \"gatepost:manifest\" \"{}\")", json.replace('"', "\\22")),
+            json => format!(
+                "(@custom \"gatepost:manifest\" \"{}\")",
+                json.replace('"', "\\22")
+            ),
         };
-        let text = format!(
+        format!(
             r#"(module
                 {imports}
                 (memory (export "memory") 1)
@@ -54,29 +70,43 @@ impl<'a> Router<'a> {
             imports = self.imports,
             functions = self.functions,
             body = self.body,
-        );
-        let mut module = wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let (resolve, package) = resolve();
-        let world = resolve.select_world(&[package], Some("router-plugin")).unwrap();
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-        module
+        )
     }
+}
 
-    pub fn component(&self) -> Vec<u8> {
-        encode(&self.module())
-    }
+/// A component of the text of a router.
+pub fn router_of(text: &str) -> Vec<u8> {
+    encode(&with_metadata(text, "router-plugin"))
+}
+
+fn with_metadata(text: &str, world: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let (resolve, package) = resolve();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    module
 }
 
 /// Refuses every call with this status and reason.
 pub fn rejecting(code: u16, reason: &str) -> Vec<u8> {
-    Router { body: &reject(&code.to_string(), reason), ..Router::default() }.component()
+    Router {
+        body: &reject(&code.to_string(), reason),
+        ..Router::default()
+    }
+    .component()
 }
 
 /// Does this with calls of a tenant, and refuses the trial call of admission with 480: a plugin
 /// that shows its fault only in production.
 pub fn faulty(fault: &str) -> Router<'static> {
-    let body = format!("(if {IN_PRODUCTION} (then {fault})) {}", reject("480", "trial"));
-    Router { body: body.leak(), ..Router::default() }
+    let body = format!(
+        "(if {IN_PRODUCTION} (then {fault})) {}",
+        reject("480", "trial")
+    );
+    Router {
+        body: body.leak(),
+        ..Router::default()
+    }
 }
 
 /// The tenant of the trial call is `trial`; those of tests have four letters.
@@ -84,7 +114,11 @@ pub const IN_PRODUCTION: &str = "(i32.ne (i32.load offset=12 (local.get $call)) 
 
 /// Text of a `reject` with an i32 expression or a number for the status.
 pub fn reject(code: &str, reason: &str) -> String {
-    let code = if code.starts_with('(') { code.to_owned() } else { format!("(i32.const {code})") };
+    let code = if code.starts_with('(') {
+        code.to_owned()
+    } else {
+        format!("(i32.const {code})")
+    };
     // result<decision, failure> at 1024: ok, then the case `reject`, then its record.
     let mut text = format!(
         "(i32.store8 (i32.const 1024) (i32.const 0)) (i32.store8 (i32.const 1028) (i32.const 1))
@@ -93,7 +127,10 @@ pub fn reject(code: &str, reason: &str) -> String {
         reason.len()
     );
     for (at, byte) in reason.bytes().enumerate() {
-        text.push_str(&format!("(i32.store8 (i32.const {}) (i32.const {byte}))", 2048 + at));
+        text.push_str(&format!(
+            "(i32.store8 (i32.const {}) (i32.const {byte}))",
+            2048 + at
+        ));
     }
     text + "(i32.const 1024)"
 }
@@ -124,11 +161,7 @@ pub fn flow(code: u16, on_event: &str) -> Vec<u8> {
                 (i32.const 1024))
         )"#
     );
-    let mut module = wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let (resolve, package) = resolve();
-    let world = resolve.select_world(&[package], Some("flow-plugin")).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    encode(&module)
+    encode(&with_metadata(&text, "flow-plugin"))
 }
 
 /// Everything that this world wants, and each function is a trap.
@@ -141,7 +174,11 @@ pub fn dummy(world: &str) -> Vec<u8> {
 pub fn edited(world: &str, from: &str, to: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let mut changed = false;
-    for file in std::fs::read_dir(wit()).unwrap().flatten().filter(|f| f.path().extension().is_some_and(|e| e == "wit")) {
+    for file in std::fs::read_dir(wit())
+        .unwrap()
+        .flatten()
+        .filter(|f| f.path().extension().is_some_and(|e| e == "wit"))
+    {
         let text = std::fs::read_to_string(file.path()).unwrap();
         changed |= text.contains(from);
         std::fs::write(folder.path().join(file.file_name()), text.replace(from, to)).unwrap();
@@ -160,7 +197,12 @@ fn dummy_of(resolve: &Resolve, package: PackageId, world: &str) -> Vec<u8> {
 }
 
 fn encode(module: &[u8]) -> Vec<u8> {
-    ComponentEncoder::default().validate(true).module(module).unwrap().encode().unwrap()
+    ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .unwrap()
+        .encode()
+        .unwrap()
 }
 
 pub fn resolve() -> (Resolve, PackageId) {

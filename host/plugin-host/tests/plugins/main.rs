@@ -34,10 +34,18 @@ impl Host {
             threads: 2,
             ..PluginHostConfig::new(folder.path().to_owned(), Compile::InProcess)
         });
-        Host { host: host.unwrap(), _folder: folder }
+        Host {
+            host: host.unwrap(),
+            _folder: folder,
+        }
     }
 
-    fn try_deploy(&self, name: &str, bytes: &[u8], settings: &str) -> Result<Arc<Version>, AdmissionError> {
+    fn try_deploy(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        settings: &str,
+    ) -> Result<Arc<Version>, AdmissionError> {
         self.host.deploy(&Deploy {
             tenant: TENANT,
             name,
@@ -50,7 +58,8 @@ impl Host {
     }
 
     fn deploy(&self, name: &str, bytes: &[u8], settings: &str) -> Arc<Version> {
-        self.try_deploy(name, bytes, settings).unwrap_or_else(|e| panic!("{name}: {e}"))
+        self.try_deploy(name, bytes, settings)
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     fn route(&self) -> Routed {
@@ -76,7 +85,11 @@ fn call(called: &str) -> Arc<CallInfo> {
         tenant: TENANT.into(),
         trunk: None,
         direction: Direction::Inbound,
-        source: Endpoint { host: [192, 0, 2, 1].into(), port: 5060, transport: Transport::Udp },
+        source: Endpoint {
+            host: [192, 0, 2, 1].into(),
+            port: 5060,
+            transport: Transport::Udp,
+        },
         request_uri: format!("sip:{called}@example.com"),
         called: called.into(),
         caller: "2000".into(),
@@ -85,7 +98,16 @@ fn call(called: &str) -> Arc<CallInfo> {
         to_uri: format!("sip:{called}@example.com"),
         attestation: Attestation::None,
         codecs: vec!["PCMU".into()],
-        headers: vec![Header { name: "X-One".into(), value: "1".into() }, Header { name: "X-Two".into(), value: "2".into() }],
+        headers: vec![
+            Header {
+                name: "X-One".into(),
+                value: "1".into(),
+            },
+            Header {
+                name: "X-Two".into(),
+                value: "2".into(),
+            },
+        ],
         received_ms: 1,
         ext: Vec::new(),
     })
@@ -93,5 +115,8 @@ fn call(called: &str) -> Arc<CallInfo> {
 
 /// From a runtime of another kind, as the shell's workers have.
 fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(work)
 }

@@ -11,7 +11,12 @@ fn by_chance(more: &str) -> Vec<u8> {
         (import "gatepost:plugin/random@0.1.0" "number" (func $random (result i64)))"#;
     let code = "(i32.add (i32.const 400) (i32.wrap_i64 (i64.rem_u (i64.xor (call $now) (call $random)) (i64.const 250))))";
     let body = format!("{more} {}", reject(code, "by chance"));
-    Router { imports, body: &body, ..Router::default() }.component()
+    Router {
+        imports,
+        body: &body,
+        ..Router::default()
+    }
+    .component()
 }
 
 fn recorded(component: &[u8]) -> Step {
@@ -30,7 +35,13 @@ fn replayed(component: &[u8], step: &Step) -> ReplayOutcome {
 fn the_same_component_decides_the_same_from_its_record() {
     let component = by_chance("");
     let step = recorded(&component);
-    assert_eq!(step.imports.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["clock.now-ms", "random.number"]);
+    assert_eq!(
+        step.imports
+            .iter()
+            .map(|i| i.name.as_str())
+            .collect::<Vec<_>>(),
+        ["clock.now-ms", "random.number"]
+    );
     for _ in 0..3 {
         assert!(replayed(&component, &step).is_same());
     }
@@ -41,7 +52,10 @@ fn another_import_is_the_first_divergence() {
     let step = recorded(&by_chance(""));
     match replayed(&by_chance("(drop (call $random))"), &step) {
         ReplayOutcome::Import { divergence, .. } => {
-            assert_eq!((divergence.import, divergence.name.as_str()), (0, "random.number"));
+            assert_eq!(
+                (divergence.import, divergence.name.as_str()),
+                (0, "random.number")
+            );
             assert_eq!(divergence.recorded.unwrap().name, "clock.now-ms");
         }
         other => panic!("{other:?}"),

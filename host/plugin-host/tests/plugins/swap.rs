@@ -39,7 +39,10 @@ fn a_running_flow_stays_on_its_version() {
     }
     let live = |digest: &str| {
         let view = host.host.registry().view(TENANT, "menu").unwrap();
-        view.versions.iter().find(|v| v.digest == digest).map(|v| v.live)
+        view.versions
+            .iter()
+            .find(|v| v.digest == digest)
+            .map(|v| v.live)
     };
     assert_eq!(live(old.digest()), Some(1));
     drop(first);
@@ -63,17 +66,37 @@ fn code_goes_with_its_last_call() {
 fn a_trap_ends_a_flow_and_no_other() {
     let host = Host::new();
     // Event 2 is a digit.
-    host.deploy("menu", &flow(481, "(if (i32.eq (local.get $event) (i32.const 2)) (then unreachable))"), "");
+    host.deploy(
+        "menu",
+        &flow(
+            481,
+            "(if (i32.eq (local.get $event) (i32.const 2)) (then unreachable))",
+        ),
+        "",
+    );
     let (mut first, mut second) = (start(&host), start(&host));
-    assert!(matches!(block_on(first.on_event(FlowEvent::Digit('1'))).0, Err(DecisionFailure::Trap { .. })));
-    assert!(matches!(block_on(first.on_event(FlowEvent::Started)).0, Err(DecisionFailure::Trap { .. })), "its store is gone");
+    assert!(matches!(
+        block_on(first.on_event(FlowEvent::Digit('1'))).0,
+        Err(DecisionFailure::Trap { .. })
+    ));
+    assert!(
+        matches!(
+            block_on(first.on_event(FlowEvent::Started)).0,
+            Err(DecisionFailure::Trap { .. })
+        ),
+        "its store is gone"
+    );
     assert!(block_on(second.on_event(FlowEvent::Started)).0.is_ok());
 }
 
 #[test]
 fn an_event_that_is_never_answered_ends_at_its_deadline() {
     let host = Host::new();
-    host.deploy("menu", &flow(481, "(loop $l (br $l))"), "[limits]\ndeadline_ms = 30\n");
+    host.deploy(
+        "menu",
+        &flow(481, "(loop $l (br $l))"),
+        "[limits]\ndeadline_ms = 30\n",
+    );
     let mut flow = start(&host);
     let (result, step) = block_on(flow.on_event(FlowEvent::Started));
     assert_eq!(result, Err(DecisionFailure::Deadline { after_ms: 30 }));
@@ -87,12 +110,19 @@ fn a_rollback_brings_the_version_before_and_a_version_by_its_digest() {
     let first = host.deploy("p", &rejecting(481, "1"), DEFAULT);
     let second = host.deploy("p", &rejecting(482, "2"), DEFAULT);
     assert_eq!(host.refusal().0, 482);
-    assert_eq!(registry.roll_back(TENANT, "p").unwrap().digest(), first.digest());
+    assert_eq!(
+        registry.roll_back(TENANT, "p").unwrap().digest(),
+        first.digest()
+    );
     assert_eq!(host.refusal().0, 481);
     registry.activate(TENANT, "p", second.digest()).unwrap();
     assert_eq!(host.refusal().0, 482);
     assert!(registry.activate(TENANT, "p", &"0".repeat(64)).is_err());
-    let told: Vec<_> = registry.changes(0).into_iter().map(|change| change.what.to_string()).collect();
+    let told: Vec<_> = registry
+        .changes(0)
+        .into_iter()
+        .map(|change| change.what.to_string())
+        .collect();
     assert_eq!(told, ["activated", "activated", "rolled back", "activated"]);
 }
 

@@ -11,6 +11,7 @@ pub use redacted::Redacted;
 
 use crate::config::LogConfig;
 use anyhow::Context as _;
+use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to stderr, for the whole process and once.
@@ -19,6 +20,7 @@ pub fn init(config: &LogConfig) -> anyhow::Result<()> {
         .with_context(|| format!("log.filter `{}`", config.filter))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = if config.json {
         builder.json().flatten_event(true).try_init()

@@ -226,6 +226,23 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_example_is_valid() {
+        let document = include_str!("../../docs/configuration.md");
+        let example = document
+            .split("```toml")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .unwrap();
+        let example = example.replace("{ file = \"/run/secrets/twilio\" }", "\"t\"");
+        let config = parse_with(
+            &example,
+            &[("OPENAI_API_KEY", "o"), ("CARRIER_PASSWORD", "c")],
+        )
+        .unwrap();
+        assert_eq!(config.tenants[0].trunks[0].max_calls, Some(30));
+    }
+
+    #[test]
     fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
         let error = parse("[sip]\nlissen = []\n").unwrap_err().to_string();
         assert_eq!(

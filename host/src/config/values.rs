@@ -139,9 +139,9 @@ impl TryFrom<String> for CodecName {
 
     fn try_from(text: String) -> Result<Self, String> {
         match text.to_ascii_uppercase().as_str() {
-            known @ ("PCMU" | "PCMA" | "G722") => Ok(CodecName(known.to_owned())),
+            known @ ("PCMU" | "PCMA") => Ok(CodecName(known.to_owned())),
             _ => Err(format!(
-                "`{text}` is not a codec of this host; it knows PCMU, PCMA and G722"
+                "`{text}` is not a codec of this host; it knows PCMU and PCMA"
             )),
         }
     }

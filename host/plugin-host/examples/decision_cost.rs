@@ -5,7 +5,7 @@
 
 use b2bua::call_info::{Attestation, CallInfo, Direction, Endpoint, Header, Transport};
 use plugin_host::Settings;
-use plugin_host::cost::{Bench, Spent};
+use plugin_host::cost::Bench;
 
 const ROUNDS: usize = 15;
 const DECISIONS: u32 = 2_000;
@@ -34,17 +34,22 @@ fn run(
     scratch: &std::path::Path,
 ) -> anyhow::Result<()> {
     let bench = Bench::new(&std::fs::read(component)?, settings, call(called), scratch)?;
-    let (mut fresh, mut warm, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut fresh, mut beside, mut warm, mut one, mut two) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     bench.fresh(2, DECISIONS)?;
     for _ in 0..ROUNDS {
         let alone = bench.fresh(1, DECISIONS)?;
         fresh.push(alone.cpu_us());
         one.push(alone.per_second());
         warm.push(bench.warm(DECISIONS)?.cpu_us());
-        two.push(Spent::per_second(&bench.fresh(2, DECISIONS)?));
+        let both = bench.fresh(2, DECISIONS)?;
+        beside.push(both.cpu_us());
+        two.push(both.per_second());
     }
     let (one, two) = (median(one), median(two));
     println!("fresh_us {:.2}", median(fresh));
+    // The same with a second thread at work: what they cost each other, whatever else runs.
+    println!("fresh_us_2_threads {:.2}", median(beside));
     println!("warm_us {:.2}", median(warm));
     println!("per_second_1_thread {one:.0}");
     println!("per_second_2_threads {two:.0}");

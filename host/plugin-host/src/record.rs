@@ -181,6 +181,22 @@ impl Recorder {
     }
 }
 
+/// Bytes in a record: text where they are text.
+pub fn shown(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::from(text),
+        Err(_) => serde_json::json!({ "hex": hex::encode(bytes) }),
+    }
+}
+
+/// The bytes that [`shown`] wrote.
+pub fn bytes(shown: &Value) -> Option<Vec<u8>> {
+    match shown {
+        Value::String(text) => Some(text.clone().into_bytes()),
+        other => hex::decode(other.get("hex")?.as_str()?).ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,5 +258,13 @@ mod tests {
         );
         recorder.note("kv.set", || json!(["x".repeat(MOST_BYTES)]), || json!(null));
         assert_eq!(recorder.take()[0].name, TRUNCATED);
+    }
+
+    #[test]
+    fn bytes_survive_their_record() {
+        for original in [&b"text"[..], b"", &[0xff, 0, 1]] {
+            assert_eq!(bytes(&shown(original)).unwrap(), original);
+        }
+        assert_eq!(bytes(&json!({ "error": "denied" })), None);
     }
 }

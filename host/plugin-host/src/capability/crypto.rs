@@ -3,6 +3,7 @@
 
 use crate::bindings::imports::crypto::{Algorithm, Error, Host, Key};
 use crate::instance::State;
+use crate::record::{self, shown};
 use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 use sha1::Sha1;
@@ -16,24 +17,15 @@ impl Host for State {
         key: Key,
         data: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, Error>> {
-        let args = || json!([name(algorithm), shown(&key), hex::encode(&data)]);
+        let args = || json!([name(algorithm), shown_key(&key), shown(&data)]);
         if let Some(recalled) = self.recorder.recall("crypto.hmac", args) {
             let value = recalled.unwrap_or(Value::Null);
-            return Ok(recalled_error(&value).map_or_else(
-                || {
-                    Ok(value
-                        .as_str()
-                        .and_then(|v| hex::decode(v).ok())
-                        .unwrap_or_default())
-                },
-                Err,
-            ));
+            return Ok(recalled_error(&value)
+                .map_or_else(|| Ok(record::bytes(&value).unwrap_or_default()), Err));
         }
         let result = self.key(&key).map(|key| mac(algorithm, &key, &data));
         self.recorder.note("crypto.hmac", args, || {
-            result
-                .as_ref()
-                .map_or_else(noted, |mac| Value::String(hex::encode(mac)))
+            result.as_ref().map_or_else(noted, |mac| shown(mac))
         });
         Ok(result)
     }
@@ -48,9 +40,9 @@ impl Host for State {
         let args = || {
             json!([
                 name(algorithm),
-                shown(&key),
-                hex::encode(&data),
-                hex::encode(&signature)
+                shown_key(&key),
+                shown(&data),
+                shown(&signature)
             ])
         };
         if let Some(recalled) = self.recorder.recall("crypto.hmac-verify", args) {
@@ -113,7 +105,7 @@ impl State {
     }
 }
 
-fn shown(key: &Key) -> Value {
+fn shown_key(key: &Key) -> Value {
     match key {
         Key::Bytes(_) => Value::String("(hidden)".into()),
         Key::Secret(name) => json!({ "secret": name }),

@@ -2,6 +2,7 @@
 
 use crate::bindings::imports::kv::{Error, Host};
 use crate::instance::State;
+use crate::record::{self, shown};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -242,24 +243,19 @@ fn ttl(seconds: Option<u32>) -> Option<Duration> {
     seconds.map(|s| Duration::from_secs(s.into()))
 }
 
-fn text(bytes: &[u8]) -> Value {
-    Value::String(hex::encode(bytes))
-}
-
 impl Host for State {
     async fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
         let args = || json!([key]);
         if let Some(recalled) = self.recorder.recall("kv.get", args) {
             let value = recalled.unwrap_or(Value::Null);
-            return Ok(recalled_error(&value)
-                .map_or_else(|| Ok(value.as_str().and_then(|v| hex::decode(v).ok())), Err));
+            return Ok(recalled_error(&value).map_or_else(|| Ok(record::bytes(&value)), Err));
         }
         let result = match self.kv_space(&key, 0) {
             Ok(space) => self.stored(self.services.kv.get(&space, &key)).await,
             Err(error) => Err(error),
         };
         self.recorder.note("kv.get", args, || match &result {
-            Ok(value) => value.as_deref().map_or(Value::Null, text),
+            Ok(value) => value.as_deref().map_or(Value::Null, shown),
             Err(error) => noted(error),
         });
         Ok(result)
@@ -271,7 +267,7 @@ impl Host for State {
         value: Vec<u8>,
         ttl_s: Option<u32>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        let args = || json!([key, hex::encode(&value), ttl_s]);
+        let args = || json!([key, shown(&value), ttl_s]);
         if let Some(recalled) = self.recorder.recall("kv.set", args) {
             return Ok(recalled
                 .as_ref()
@@ -347,14 +343,7 @@ impl Host for State {
         new: Vec<u8>,
         ttl_s: Option<u32>,
     ) -> wasmtime::Result<Result<bool, Error>> {
-        let args = || {
-            json!([
-                key,
-                old.as_deref().map(hex::encode),
-                hex::encode(&new),
-                ttl_s
-            ])
-        };
+        let args = || json!([key, old.as_deref().map(shown), shown(&new), ttl_s]);
         if let Some(recalled) = self.recorder.recall("kv.compare-and-set", args) {
             let value = recalled.unwrap_or(Value::Null);
             return Ok(
@@ -378,5 +367,69 @@ impl Host for State {
             result.as_ref().map_or_else(noted, |set| Value::Bool(*set))
         });
         Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(plugin: &str) -> Space {
+        Space {
+            tenant: "demo".to_owned(),
+            plugin: plugin.to_owned(),
+        }
+    }
+
+    fn now<T>(work: KvFuture<'_, T>) -> Result<T, KvError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(work)
+    }
+
+    #[test]
+    fn a_value_is_set_only_where_the_old_one_is_as_expected() {
+        let (kv, a) = (MemoryKv::default(), space("a"));
+        let value = |text: &str| text.as_bytes().to_vec();
+        assert_eq!(
+            now(kv.compare_and_set(&a, "k", None, value("1"), None)),
+            Ok(true)
+        );
+        assert_eq!(
+            now(kv.compare_and_set(&a, "k", None, value("2"), None)),
+            Ok(false)
+        );
+        assert_eq!(
+            now(kv.compare_and_set(&a, "k", Some(value("1")), value("2"), None)),
+            Ok(true)
+        );
+        assert_eq!(now(kv.get(&a, "k")), Ok(Some(value("2"))));
+        assert_eq!(
+            now(kv.get(&space("b"), "k")),
+            Ok(None),
+            "another plugin sees nothing of it"
+        );
+    }
+
+    #[test]
+    fn counting_starts_at_zero_and_a_value_of_no_time_is_gone_at_once() {
+        let (kv, a) = (MemoryKv::default(), space("a"));
+        assert_eq!(now(kv.increment(&a, "n", 2, None)), Ok(2));
+        assert_eq!(now(kv.increment(&a, "n", -5, None)), Ok(-3));
+        now(kv.set(&a, "t", Some(vec![1]), Some(Duration::ZERO))).unwrap();
+        assert_eq!(now(kv.get(&a, "t")), Ok(None));
+    }
+
+    #[test]
+    fn the_quota_of_keys_and_bytes_is_kept_and_replacing_is_free() {
+        let (kv, a) = (MemoryKv::new(2, 20), space("a"));
+        let set = |key, len| now(kv.set(&a, key, Some(vec![0; len]), None));
+        assert_eq!((set("1", 8), set("2", 8)), (Ok(()), Ok(())));
+        assert_eq!(set("3", 0), Err(KvError::Quota));
+        assert_eq!(set("1", 12), Err(KvError::Quota));
+        assert_eq!(set("1", 8), Ok(()));
+        now(kv.set(&a, "2", None, None)).unwrap();
+        assert_eq!(set("3", 0), Ok(()));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::bindings::imports::random::Host;
 use crate::instance::State;
+use crate::record::{self, shown};
 use serde_json::{Value, json};
 use std::io;
 
@@ -25,14 +26,12 @@ impl Host for State {
         if let Some(recalled) = self.recorder.recall("random.bytes", args) {
             return Ok(recalled
                 .as_ref()
-                .and_then(Value::as_str)
-                .and_then(|text| hex::decode(text).ok())
+                .and_then(record::bytes)
                 .unwrap_or_default());
         }
         let mut bytes = vec![0; len.min(MAX_BYTES) as usize];
         fill(&mut bytes)?;
-        self.recorder
-            .note("random.bytes", args, || Value::String(hex::encode(&bytes)));
+        self.recorder.note("random.bytes", args, || shown(&bytes));
         Ok(bytes)
     }
 }

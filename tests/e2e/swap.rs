@@ -59,7 +59,7 @@ fn swapping_the_router_every_second_loses_no_call() {
         let id = call["call_id"].as_str().expect("an id");
         let events = node.get(&format!("/api/calls/{id}/events"));
         let step = events["items"].as_array().expect("events").iter().find(|e| e["kind"] == "step").unwrap_or_else(|| panic!("no decision in {events}"));
-        let step = &step["step"];
+        let step = &step["payload"];
         let digest = step["digest"].as_str().expect("a digest");
         let at = step["input"]["received_ms"].as_u64().expect("a time");
         let version = good.iter().position(|v| v.digest == digest).unwrap_or_else(|| panic!("call {id} was decided by {digest}, which was never good"));

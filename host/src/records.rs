@@ -239,6 +239,7 @@ fn measure(event: &CallEvent) {
         Kind::Answered { leg: b2bua::key::LegId::A } => count(Metric::CallsAnswered),
         Kind::Step { step } => {
             count(match &step.outcome {
+                Outcome::Answered => Metric::DecisionsAnswered,
                 Outcome::Decided(_) => Metric::Decisions,
                 Outcome::Failed(_) => Metric::DecisionsFailed,
                 Outcome::Next => Metric::DecisionsNext,

@@ -147,7 +147,7 @@ impl About {
             input: self.info.clone(),
             imports,
             // What it wants done is journaled action by action.
-            outcome: failed.map_or(Outcome::Next, |f| Outcome::Failed(f.clone())),
+            outcome: failed.map_or(Outcome::Answered, |f| Outcome::Failed(f.clone())),
             wall_us: micros(wall),
             cpu_us: micros(cpu),
         }))

@@ -210,7 +210,7 @@ impl PluginHost {
             outcome: result
                 .as_ref()
                 .err()
-                .map_or(Outcome::Next, |f| Outcome::Failed(f.clone())),
+                .map_or(Outcome::Answered, |f| Outcome::Failed(f.clone())),
             wall_us: micros(start.elapsed()),
             cpu_us: micros(cpu),
         };

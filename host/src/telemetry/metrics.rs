@@ -95,6 +95,7 @@ metrics! {
     CallsEnded6xx Counter "gatepost_calls_ended_total" "class=\"6xx\"" "Calls that ended, by the class of their final status.";
     CallsTalkSeconds Counter "gatepost_calls_talk_seconds_total" "" "Seconds between answer and end, of ended calls.";
     Decisions Counter "gatepost_decisions_total" "outcome=\"decided\"" "Plugins asked where a call goes or what to do with it, by outcome.";
+    DecisionsAnswered Counter "gatepost_decisions_total" "outcome=\"answered\"" "Plugins asked where a call goes or what to do with it, by outcome.";
     DecisionsFailed Counter "gatepost_decisions_total" "outcome=\"failed\"" "Plugins asked where a call goes or what to do with it, by outcome.";
     DecisionsNext Counter "gatepost_decisions_total" "outcome=\"next\"" "Plugins asked where a call goes or what to do with it, by outcome.";
     DecisionsSkipped Counter "gatepost_decisions_total" "outcome=\"skipped\"" "Plugins asked where a call goes or what to do with it, by outcome.";

@@ -137,6 +137,9 @@ pub struct Import {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// It answered what decides nothing about the call: an event of a flow, or a provider's
+    /// question. The journal has the effects.
+    Answered,
     Decided(Decision),
     Failed(DecisionFailure),
     /// It had no opinion; the next binding was asked.

@@ -132,6 +132,7 @@ impl Explanation {
             None => format!("{} (plugin {})", step.decider, step.plugin),
         };
         let did = match &step.outcome {
+            Outcome::Answered => return,
             Outcome::Decided(decision) => {
                 if !step.plugin.is_empty() {
                     self.plugin = Some(PluginVersion {

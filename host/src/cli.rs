@@ -101,7 +101,8 @@ mod tests {
             "gatepost plugin check router.wasm --json",
             "gatepost replay 0123 --with plugin.wasm",
         ] {
-            Arguments::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+            Arguments::try_parse_from(line.split(' '))
+                .unwrap_or_else(|error| panic!("{line}: {error}"));
         }
     }
 }

@@ -10,8 +10,8 @@
 //! - [`media`]: media threads and their ports.
 //! - [`websocket`], [`http`]: transports that connectors, providers and plugins use.
 //! - [`plugins`]: the watched folder in front of the registry.
-//! - [`api`]: REST.
-//! - [`store`]: the database.
+//! - [`api`]: the REST interface.
+//! - [`store`]: what must outlive the process, in SQL.
 //! - [`records`], [`replay`]: the journal of calls, and its readings.
 //! - [`telemetry`]: logs and metrics.
 

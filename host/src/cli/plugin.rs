@@ -12,7 +12,11 @@ pub(super) fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     match check::inspect(&bytes, MAX_SIZE) {
         Ok((report, _)) => {
-            let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { describe(file, &report) };
+            let text = if json {
+                serde_json::to_string_pretty(&report)? + "\n"
+            } else {
+                describe(file, &report)
+            };
             print!("{text}");
             Ok(ExitCode::SUCCESS)
         }
@@ -30,17 +34,33 @@ pub(super) fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
 fn describe(file: &Path, report: &Report) -> String {
     let mut text = format!("{}: ok\n", file.display());
     let mut line = |name: &str, values: &[String]| {
-        let values = if values.is_empty() { "none".to_owned() } else { values.join(", ") };
+        let values = if values.is_empty() {
+            "none".to_owned()
+        } else {
+            values.join(", ")
+        };
         let _ = writeln!(text, "  {name:<8} {values}");
     };
-    let kinds: Vec<String> = report.kinds.iter().map(|kind| kind.name().to_owned()).collect();
-    let worlds: Vec<String> =
-        kinds.iter().map(|kind| format!("gatepost:plugin/{kind}-plugin@{}", report.contract)).collect();
+    let kinds: Vec<String> = report
+        .kinds
+        .iter()
+        .map(|kind| kind.name().to_owned())
+        .collect();
+    let worlds: Vec<String> = kinds
+        .iter()
+        .map(|kind| format!("gatepost:plugin/{kind}-plugin@{}", report.contract))
+        .collect();
     line("kind", &kinds);
     line("world", &worlds);
     line("imports", &report.imports);
     line("exports", &report.exports);
-    line("name", &[format!("{} {}", report.manifest.name, report.manifest.version)]);
+    line(
+        "name",
+        &[format!(
+            "{} {}",
+            report.manifest.name, report.manifest.version
+        )],
+    );
     line("wants", &report.manifest.capabilities);
     line("headers", &report.manifest.headers);
     line("digest", std::slice::from_ref(&report.digest));

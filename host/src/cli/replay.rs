@@ -17,17 +17,30 @@ pub(super) fn run(config: &Path, call: &str, component: &Path) -> anyhow::Result
             return Ok(ExitCode::FAILURE);
         }
     };
-    let bytes = std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let bytes =
+        std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let found = runtime.block_on(async {
         let store = Store::open(&config.store.url).await?;
         anyhow::Ok(store.call(call).await?)
     })?;
     let Some(ended) = found else {
-        bail!("{} has no call {call}; a running host writes a call there when it is over", config.store.url);
+        bail!(
+            "{} has no call {call}; a running host writes a call there when it is over",
+            config.store.url
+        );
     };
-    let record = CallRecord { summary: serde_json::from_str(&ended.summary)?, lines: ended.lines };
+    let record = CallRecord {
+        summary: serde_json::from_str(&ended.summary)?,
+        lines: ended.lines,
+    };
     let replayed = replay::routes(&record.events(), &bytes)?;
     print!("{}", replayed.to_text());
-    Ok(if replayed.is_same() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if replayed.is_same() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

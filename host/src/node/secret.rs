@@ -9,7 +9,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 /// From the system's generator.
 pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
-    fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).context("/dev/urandom")?;
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .context("/dev/urandom")?;
     Ok(bytes)
 }
 
@@ -26,12 +28,20 @@ pub fn admin_token(config: &HttpConfig) -> anyhow::Result<Secret> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(name),
     }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(folder).with_context(name)?;
     }
     let token = hex::encode(random::<32>()?);
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| writeln!(file, "{token}")).with_context(name)?;
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|mut file| writeln!(file, "{token}"))
+        .with_context(name)?;
     Ok(Secret::new(token))
 }
 
@@ -45,12 +55,17 @@ mod tests {
     #[test]
     fn a_token_is_made_once_and_only_its_owner_may_read_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::parse(Path::new("f"), "", &Default::default()).unwrap().http;
+        let mut config = Config::parse(Path::new("f"), "", &Default::default())
+            .unwrap()
+            .http;
         config.admin_token_file = folder.path().join("var/token");
         let token = admin_token(&config).unwrap();
         assert_eq!(token.reveal().len(), 64);
         assert_eq!(admin_token(&config).unwrap(), token);
-        let mode = fs::metadata(&config.admin_token_file).unwrap().permissions().mode();
+        let mode = fs::metadata(&config.admin_token_file)
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         config.admin_token = Some(Secret::new("given"));
         assert_eq!(admin_token(&config).unwrap().reveal(), "given");

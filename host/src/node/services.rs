@@ -15,7 +15,11 @@ pub struct ConfiguredSecrets(pub Arc<ArcSwap<Config>>);
 impl SecretStore for ConfiguredSecrets {
     fn secret(&self, tenant: &str, name: &str) -> Option<String> {
         let config = self.0.load();
-        config.tenant(tenant)?.secrets.get(name).map(|secret| secret.reveal().to_owned())
+        config
+            .tenant(tenant)?
+            .secrets
+            .get(name)
+            .map(|secret| secret.reveal().to_owned())
     }
 }
 
@@ -23,13 +27,36 @@ impl SecretStore for ConfiguredSecrets {
 pub struct PluginHttp(pub Client);
 
 impl HttpClient for PluginHttp {
-    fn fetch<'a>(&'a self, hosts: &'a [String], request: HttpRequest, timeout: Duration) -> HttpFuture<'a> {
+    fn fetch<'a>(
+        &'a self,
+        hosts: &'a [String],
+        request: HttpRequest,
+        timeout: Duration,
+    ) -> HttpFuture<'a> {
         Box::pin(async move {
-            let HttpRequest { method, url, headers, body } = request;
-            let request = Request { method, url, headers, body };
+            let HttpRequest {
+                method,
+                url,
+                headers,
+                body,
+            } = request;
+            let request = Request {
+                method,
+                url,
+                headers,
+                body,
+            };
             let permit = |origin: &Origin| permit(hosts, origin);
-            let response = self.0.fetch("plugins", request, permit, timeout).await.map_err(http_error)?;
-            Ok(HttpResponse { status: response.status, headers: response.headers, body: response.body.to_vec() })
+            let response = self
+                .0
+                .fetch("plugins", request, permit, timeout)
+                .await
+                .map_err(http_error)?;
+            Ok(HttpResponse {
+                status: response.status,
+                headers: response.headers,
+                body: response.body.to_vec(),
+            })
         })
     }
 }
@@ -46,7 +73,9 @@ fn permit(hosts: &[String], origin: &Origin) -> Permit {
 fn http_error(error: FetchError) -> HttpError {
     match error {
         FetchError::Dial(DialError::NotGranted(origin)) => HttpError::Denied(origin.to_string()),
-        FetchError::RequestTooLarge { .. } | FetchError::ResponseTooLarge { .. } => HttpError::TooLarge,
+        FetchError::RequestTooLarge { .. } | FetchError::ResponseTooLarge { .. } => {
+            HttpError::TooLarge
+        }
         FetchError::Timeout(_) => HttpError::Timeout,
         FetchError::Dial(_)
         | FetchError::Header(_)

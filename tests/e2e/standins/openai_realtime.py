@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from openai.types import realtime
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 CLIENT = TypeAdapter(realtime.RealtimeClientEvent)
 SERVER = TypeAdapter(realtime.RealtimeServerEvent)
@@ -174,6 +175,8 @@ async def main():
     async def session(socket):
         try:
             await Session(socket, args, log).run()
+        except ConnectionClosed as closed:               # the caller's side may leave at any time
+            log({"closed": str(closed)})
         except Exception as error:                       # a bug of the stand-in fails the test
             log({"standin_failed": repr(error)})
             raise

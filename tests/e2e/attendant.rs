@@ -1,0 +1,160 @@
+//! The attendant on real calls: it answers, plays, takes a digit, routes.
+
+use std::time::{Duration, Instant};
+use tests::e2e::gatepost::{Gatepost, Setup};
+use tests::e2e::ua::{Dialog, Rtp, Ua};
+use tests::e2e::{wait_for, wav};
+
+const CODECS: &[&str] = &["0 PCMU/8000", "101 telephone-event/8000"];
+const SSRC: u32 = 0x0a0b_0c0d;
+
+/// What the last call's journal says, without its SIP messages.
+fn journal(node: &Gatepost) -> String {
+    let call = wait_for("the call in the history", Duration::from_secs(5), || node.history().into_iter().next());
+    let events = node.get(&format!("/api/calls/{}/events?per_page=200", call["call_id"].as_str().unwrap_or("")));
+    let told: Vec<String> = events["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|e| !e["kind"].as_str().is_some_and(|k| k.starts_with("sip") || k == "step"))
+        .map(|e| format!("{} {} {}", e["t_us"], e["kind"], e["payload"]))
+        .collect();
+    told.join("\n")
+}
+
+/// Prompts are tones of their own, so that a test hears which one plays.
+fn prompt(hz: f64, ms: usize) -> Vec<i16> {
+    (0..ms * 8).map(|i| (6_000.0 * (2.0 * std::f64::consts::PI * hz * i as f64 / 8_000.0).sin()) as i16).collect()
+}
+
+fn node(callee: &Ua) -> Gatepost {
+    let settings = format!(
+        "[bind]\nnumbers = [\"100\"]\n[config]\nprompt = \"welcome.wav\"\ninvalid_prompt = \"invalid.wav\"\nno_input_prompt = \"no-input.wav\"\n\
+         goodbye_prompt = \"goodbye.wav\"\ntimeout_s = 1\ntries = 2\n[config.menu.1]\ndial = [\"sip:sales@127.0.0.1:{}\"]\n[config.menu.9]\nhangup = true\n",
+        callee.port()
+    );
+    Setup::new()
+        .file("prompts/welcome.wav", &wav::file(8_000, &prompt(500.0, 400)))
+        .file("prompts/invalid.wav", &wav::file(8_000, &prompt(700.0, 200)))
+        .file("prompts/no-input.wav", &wav::file(8_000, &prompt(900.0, 200)))
+        .file("prompts/goodbye.wav", &wav::file(8_000, &prompt(1_100.0, 200)))
+        .plugin("demo", "auto-attendant", "auto-attendant", &settings)
+        .start()
+}
+
+fn call(node: &Gatepost) -> (Ua, Dialog, std::net::SocketAddr) {
+    let mut caller = Ua::new("caller");
+    let sdp = caller.sdp(CODECS);
+    let mut dialog = caller.invite(&node.sip(), "100", "", &sdp);
+    let reply = caller.final_response(&mut dialog);
+    assert_eq!(reply.status(), 200, "{}", reply.text);
+    (caller, dialog, reply.media())
+}
+
+/// What arrives in this time, as samples.
+fn listen(ua: &Ua, time: Duration) -> Vec<i16> {
+    let end = Instant::now() + time;
+    let mut packets: Vec<Rtp> = Vec::new();
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        packets.extend(ua.receive_rtp(left));
+    }
+    packets.iter().filter(|p| p.payload_type == 0).flat_map(|p| p.payload.iter().map(|&b| wav::from_pcmu(b))).collect()
+}
+
+/// Share of the energy that lies at this frequency (Goertzel).
+fn share(samples: &[i16], hz: f64) -> f64 {
+    let c = 2.0 * (2.0 * std::f64::consts::PI * hz / 8_000.0).cos();
+    let (mut a, mut b) = (0.0, 0.0);
+    for &s in samples {
+        (a, b) = (f64::from(s) + c * a - b, a);
+    }
+    let power = a * a + b * b - c * a * b;
+    let energy: f64 = samples.iter().map(|&s| f64::from(s).powi(2)).sum();
+    if energy == 0.0 { 0.0 } else { power / (energy * samples.len() as f64 / 2.0) }
+}
+
+fn heard(samples: &[i16], hz: f64) -> bool {
+    samples.chunks(400).any(|c| c.len() == 400 && share(c, hz) > 0.8)
+}
+
+#[test]
+fn the_prompt_arrives_sample_by_sample() {
+    let callee = Ua::new("callee");
+    let node = node(&callee);
+    let (mut caller, dialog, _) = call(&node);
+    let got = listen(&caller, Duration::from_millis(800));
+    let sent: Vec<i16> = prompt(500.0, 400).iter().map(|&s| wav::from_pcmu(wav::to_pcmu(s))).collect();
+    let start = got.windows(sent.len()).position(|w| w.iter().zip(&sent).all(|(a, b)| (i32::from(*a) - i32::from(*b)).abs() <= 256));
+    assert!(start.is_some(), "the prompt is not in the {} samples that came", got.len());
+    caller.bye(&dialog);
+}
+
+#[test]
+fn pressing_1_puts_the_caller_through() {
+    let mut callee = Ua::new("callee");
+    let node = node(&callee);
+    let (mut caller, dialog, media) = call(&node);
+    // A phone sends audio before its user presses anything.
+    for i in 0..5u16 {
+        caller.send_rtp(media, 0, i == 0, i, u32::from(i) * 160, SSRC, &[0xff; 160]);
+    }
+    assert!(heard(&listen(&caller, Duration::from_millis(200)), 500.0), "the welcome plays");
+    caller.press(media, 101, '1', 5, 800, SSRC);
+    let invite = callee.expect_request("INVITE");
+    assert!(invite.first_line().contains("sip:sales@"), "{}", invite.text);
+    let answer = callee.sdp(CODECS);
+    callee.reply(&invite, "180 Ringing", "", "");
+    callee.reply(&invite, "200 OK", "", &answer);
+    callee.expect_request("ACK");
+    // Audio flows both ways now.
+    let tone: Vec<u8> = prompt(1_500.0, 20).iter().map(|&s| wav::to_pcmu(s)).collect();
+    for i in 0..20u16 {
+        caller.send_rtp(media, 0, false, 20 + i, 4_000 + u32::from(i) * 160, SSRC, &tone);
+        callee.send_rtp(invite.media(), 0, i == 0, i, u32::from(i) * 160, 77, &tone);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(heard(&listen(&callee, Duration::from_millis(200)), 1_500.0), "the callee hears the caller");
+    assert!(heard(&listen(&caller, Duration::from_millis(200)), 1_500.0), "the caller hears the callee");
+    let from_callee = callee.dialog_of(&invite);
+    callee.bye(&from_callee);
+    caller.expect_bye();
+    drop(dialog);
+}
+
+#[test]
+fn a_wrong_digit_is_told_and_the_menu_comes_again() {
+    let callee = Ua::new("callee");
+    let node = node(&callee);
+    let (mut caller, dialog, media) = call(&node);
+    caller.send_rtp(media, 0, true, 0, 0, SSRC, &[0xff; 160]);
+    caller.press(media, 101, '7', 1, 160, SSRC);
+    let got = listen(&caller, Duration::from_millis(1_500));
+    caller.bye(&dialog);
+    let events = journal(&node);
+    assert!(heard(&got, 700.0), "the prompt for a wrong digit is not heard: {events}");
+    assert!(heard(&got, 500.0), "the menu is not heard: {events}");
+}
+
+#[test]
+fn a_caller_who_presses_nothing_is_told_goodbye() {
+    let callee = Ua::new("callee");
+    let node = node(&callee);
+    let (caller, _, _) = call(&node);
+    let got = listen(&caller, Duration::from_millis(4_500));
+    assert!(heard(&got, 900.0), "the prompt for no input");
+    assert!(heard(&got, 1_100.0), "the goodbye");
+    caller.expect_bye();
+}
+
+#[test]
+fn a_caller_who_hangs_up_in_the_menu_leaves_nothing_behind() {
+    let callee = Ua::new("callee");
+    let node = node(&callee);
+    let (mut caller, dialog, _) = call(&node);
+    caller.bye(&dialog);
+    wait_for("no call to be active", Duration::from_secs(5), || {
+        node.get("/api/calls/active")["items"].as_array().filter(|c| c.is_empty()).map(|_| ())
+    });
+    let version = node.get("/api/plugins/auto-attendant")["versions"][0].clone();
+    assert_eq!(version["live"], 0, "its instance is gone: {version}");
+}

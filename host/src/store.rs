@@ -38,6 +38,8 @@ pub enum StoreError {
     Query(#[from] sqlx::Error),
     #[error("what the database holds cannot be read: {0}")]
     Content(#[from] serde_json::Error),
+    #[error("a journal in the database is damaged")]
+    Packed,
 }
 
 impl Store {
@@ -48,6 +50,8 @@ impl Store {
         let options = SqliteConnectOptions::from_str(url)
             .map_err(|error| open(error.into()))?
             .create_if_missing(true)
+            // Rows are a few KB: fewer, larger pages cost fewer system calls. For new files only.
+            .page_size(16_384)
             .journal_mode(SqliteJournalMode::Wal)
             // With WAL, a power cut can lose the last transactions but never harm the file;
             // the spool still has those calls.

@@ -164,7 +164,6 @@ impl Folder {
     }
 
     fn refuse(&self, key: &Key, code: &[u8], error: String) {
-        tracing::warn!(tenant = key.tenant, plugin = key.name, error, "plugin refused; what is live goes on");
         count(Metric::PluginRefused);
         self.plugins.refuse(&key.tenant, &key.name, code, &error);
     }

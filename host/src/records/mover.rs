@@ -72,7 +72,7 @@ async fn move_batch(shared: &Shared, store: &Store, orders: &Sender<Order>) -> M
 /// The calls that ended first, as many as one transaction should hold.
 fn batch(shared: &Shared) -> (Vec<CallKey>, Vec<EndedCall>) {
     let calls = shared.lock();
-    let (mut keys, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut keys, mut journals, mut bytes) = (Vec::new(), Vec::new(), 0);
     for call in &calls.ended {
         if keys.len() >= BATCH_CALLS || bytes >= BATCH_BYTES {
             break;
@@ -80,9 +80,15 @@ fn batch(shared: &Shared) -> (Vec<CallKey>, Vec<EndedCall>) {
         keys.push(*call);
         if let Some(journal) = calls.journals.get(call) {
             bytes += journal.bytes;
-            rows.push(journal.row(lines(shared, *call, journal)));
+            journals.push((*call, journal));
         }
     }
+    let places: Vec<&[Place]> = journals.iter().map(|(_, journal)| journal.places.as_slice()).collect();
+    let rows = match shared.files.read_all(&places, b'\n') {
+        Ok(lines) => journals.iter().zip(lines).map(|((_, journal), lines)| journal.row(lines)).collect(),
+        // One at a time, so that only what cannot be read is missing.
+        Err(_) => journals.iter().map(|(call, journal)| journal.row(lines(shared, *call, journal))).collect(),
+    };
     (keys, rows)
 }
 
@@ -103,9 +109,10 @@ async fn forget(store: &Store, keep: Duration) {
 }
 
 /// Between transactions.
-const PACE: Duration = Duration::from_millis(250);
+const PACE: Duration = Duration::from_millis(500);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 const BATCH_CALLS: usize = 200;
-/// 2 MiB: a transaction of a few milliseconds, so that others who write do not wait long.
-const BATCH_BYTES: u64 = 2 << 20;
+/// 4 MiB before they are packed: a transaction of a few milliseconds, so that others who write
+/// do not wait long.
+const BATCH_BYTES: u64 = 4 << 20;

@@ -259,7 +259,7 @@ fn release(needed: &mut BTreeMap<u32, u64>, place: Place) {
 /// Events that are written with one system call.
 const BATCH: usize = 256;
 /// Between looks at an empty queue, while calls run.
-const REST: Duration = Duration::from_millis(5);
+const REST: Duration = Duration::from_millis(10);
 const IDLE_REST: Duration = Duration::from_millis(20);
 /// Between fsyncs, and looks for segments that nobody needs.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ pub struct EndedCall {
     pub status: u16,
     /// JSON
     pub summary: String,
-    /// One JSON object a line.
+    /// One JSON object a line. Packed in the database.
     pub lines: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ impl Store {
             insert.build().persistent(false).execute(&mut *transaction).await?;
             let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO call_journal (call_id, lines) ");
             insert.push_values(calls, |mut row, call| {
-                row.push_bind(&call.call_id).push_bind(call.lines.as_slice());
+                row.push_bind(&call.call_id).push_bind(pack(&call.lines));
             });
             insert.push(" ON CONFLICT (call_id) DO NOTHING");
             insert.build().persistent(false).execute(&mut *transaction).await?;
@@ -77,7 +77,7 @@ impl Store {
             received_ms: row.try_get::<i64, _>(1)?.max(0) as u64,
             status: u16::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
             summary: row.try_get(3)?,
-            lines: row.try_get(4)?,
+            lines: unpack(row.try_get(4)?).ok_or(StoreError::Packed)?,
         }))
     }
 
@@ -100,6 +100,22 @@ impl Store {
     }
 }
 
+/// LZ4: messages of one call repeat each other, so a fifth remains.
+fn pack(lines: &[u8]) -> Vec<u8> {
+    lz4_flex::compress_prepend_size(lines)
+}
+
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    // The size comes first; a damaged one must not become a huge allocation.
+    let size = u32::from_le_bytes(packed.get(..4)?.try_into().ok()?);
+    if size > LARGEST {
+        return None;
+    }
+    lz4_flex::decompress_size_prepended(packed).ok()
+}
+
+/// Of a call's lines, unpacked; more than `records` lets a call have.
+const LARGEST: u32 = 64 << 20;
 /// Rows of one statement.
 const ROWS: usize = 100;
 
@@ -132,6 +148,17 @@ mod tests {
         let demo = store.list_calls(Some("demo"), Page { page: 125, per_page: 2 }).await.unwrap();
         assert_eq!((demo.total, demo.items.len()), (250, 2));
         assert_eq!(store.call(&call(7, None).call_id).await.unwrap().unwrap().summary, "{\"n\":7}");
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_as_it_was_and_damage_is_told() {
+        let lines = b"{\"message\":\"INVITE sip:1000@host SIP/2.0\"}\n".repeat(100);
+        let packed = pack(&lines);
+        assert!(packed.len() < lines.len() / 5);
+        assert_eq!(unpack(&packed), Some(lines));
+        assert_eq!(unpack(&pack(b"")), Some(Vec::new()));
+        assert_eq!(unpack(&[0xff; 40]), None);
+        assert_eq!(unpack(b"ab"), None);
     }
 
     #[tokio::test]

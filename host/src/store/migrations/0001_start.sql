@@ -13,7 +13,7 @@ CREATE INDEX call_by_time ON call (received_ms);
 
 CREATE TABLE call_journal (
     call_id     TEXT PRIMARY KEY NOT NULL REFERENCES call (call_id) ON DELETE CASCADE,
-    lines       BLOB NOT NULL           -- one JSON object a line
+    lines       BLOB NOT NULL           -- one JSON object a line, LZ4 with its size before it
 );
 
 CREATE TABLE kv (

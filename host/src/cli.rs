@@ -47,6 +47,9 @@ enum Command {
         /// Configuration file that names the store of the call.
         #[arg(long, value_name = "FILE", default_value = "gatepost.toml")]
         config: PathBuf,
+        /// One JSON object instead of text.
+        #[arg(long)]
+        json: bool,
     },
     /// Compile one component; the host calls itself with this, under limits.
     #[command(hide = true, name = plugin_host::COMPILE_COMMAND, disable_help_flag = true)]
@@ -73,7 +76,7 @@ pub fn run() -> ExitCode {
         Command::Serve { config } => serve::run(&config),
         Command::Check { config } => check::run(&config),
         Command::Plugin(Plugin::Check { file, json }) => plugin::check(&file, json),
-        Command::Replay { call, with, config } => replay::run(&config, &call, &with),
+        Command::Replay { call, with, config, json } => replay::run(&config, &call, &with, json),
         Command::Compile { arguments } => plugin::compile(&arguments),
     };
     result.unwrap_or_else(|error| {
@@ -100,6 +103,7 @@ mod tests {
             "gatepost plugin check router.wasm",
             "gatepost plugin check router.wasm --json",
             "gatepost replay 0123 --with plugin.wasm",
+            "gatepost replay 0123 --with plugin.wasm --config gatepost.toml --json",
         ] {
             Arguments::try_parse_from(line.split(' '))
                 .unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -127,6 +127,7 @@ fn a_wrong_digit_is_told_and_the_menu_comes_again() {
     let node = node(&callee);
     let (mut caller, dialog, media) = call(&node);
     caller.send_rtp(media, 0, true, 0, 0, SSRC, &[0xff; 160]);
+    assert!(heard(&listen(&caller, Duration::from_millis(200)), 500.0), "the welcome plays");
     caller.press(media, 101, '7', 1, 160, SSRC);
     let got = listen(&caller, Duration::from_millis(1_500));
     caller.bye(&dialog);
@@ -155,6 +156,7 @@ fn a_caller_who_hangs_up_in_the_menu_leaves_nothing_behind() {
     wait_for("no call to be active", Duration::from_secs(5), || {
         node.get("/api/calls/active")["items"].as_array().filter(|c| c.is_empty()).map(|_| ())
     });
-    let version = node.get("/api/plugins/auto-attendant")["versions"][0].clone();
-    assert_eq!(version["live"], 0, "its instance is gone: {version}");
+    wait_for("its instance to be gone", Duration::from_secs(5), || {
+        Some(node.get("/api/plugins/auto-attendant")).filter(|p| p["versions"][0]["live"] == 0)
+    });
 }

@@ -79,7 +79,9 @@ struct State {
 /// Listens on `http.listen` of the configuration.
 pub async fn serve(deps: Deps) -> anyhow::Result<Server> {
     let listen = deps.config.load().http.listen;
-    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("http.listen {listen}"))?;
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("http.listen {listen}"))?;
     let address = listener.local_addr()?;
     let state = Arc::new(State {
         auth: auth::Auth::new(&deps.admin_token),
@@ -96,11 +98,19 @@ pub async fn serve(deps: Deps) -> anyhow::Result<Server> {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         let listener = listener::Bounded::new(listener, CONNECTIONS);
-        if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
+        if let Err(error) = axum::serve(listener, app)
+            .with_graceful_shutdown(stopped)
+            .await
+        {
             tracing::error!(%error, "REST has ended");
         }
     });
-    Ok(Server { address, state, stop, task: std::sync::Mutex::new(Some(task)) })
+    Ok(Server {
+        address,
+        state,
+        stop,
+        task: std::sync::Mutex::new(Some(task)),
+    })
 }
 
 impl Server {
@@ -117,9 +127,15 @@ impl Server {
     /// Lets running requests end, for a moment.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
-        let task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         if let Some(mut task) = task
-            && tokio::time::timeout(LAST_REQUESTS, &mut task).await.is_err()
+            && tokio::time::timeout(LAST_REQUESTS, &mut task)
+                .await
+                .is_err()
         {
             task.abort();
         }
@@ -138,11 +154,16 @@ fn app(state: Api) -> Router {
         .fallback(|| async { problem::Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|| async { problem::Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(axum::middleware::from_fn_with_state(state.clone(), auth::authenticate))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            auth::authenticate,
+        ))
         .with_state(state);
     // The outer router has no paths of its own: its layers see a request before the inner one
     // chooses a route.
-    Router::new().fallback_service(routes).layer(axum::middleware::from_fn(edge::edge))
+    Router::new()
+        .fallback_service(routes)
+        .layer(axum::middleware::from_fn(edge::edge))
 }
 
 /// Of a request that is not an upload: 1 MiB.

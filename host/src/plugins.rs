@@ -47,7 +47,10 @@ impl Drop for Watcher {
 /// are compiled.
 pub fn load_all(dir: &Path, plugins: &Arc<PluginHost>) -> anyhow::Result<()> {
     let folder = Folder::new(dir, plugins.clone());
-    for key in folder.list().with_context(|| format!("plugins.dir {}", dir.display()))? {
+    for key in folder
+        .list()
+        .with_context(|| format!("plugins.dir {}", dir.display()))?
+    {
         folder.apply(&key, What::Everything);
     }
     Ok(())
@@ -56,14 +59,18 @@ pub fn load_all(dir: &Path, plugins: &Arc<PluginHost>) -> anyhow::Result<()> {
 /// Takes changes of the folder from now on, on a thread of its own.
 pub fn watch(dir: &Path, plugins: Arc<PluginHost>) -> anyhow::Result<Watcher> {
     // The watcher tells absolute paths where it is given one.
-    let dir = dir.canonicalize().with_context(|| format!("plugins.dir {}", dir.display()))?;
+    let dir = dir
+        .canonicalize()
+        .with_context(|| format!("plugins.dir {}", dir.display()))?;
     let (sender, events) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event| {
         // Nobody listens at the end of the program.
         let _ = sender.send(event);
     })
     .context("the plugin folder cannot be watched")?;
-    watcher.watch(&dir, RecursiveMode::Recursive).with_context(|| format!("plugins.dir {} cannot be watched", dir.display()))?;
+    watcher
+        .watch(&dir, RecursiveMode::Recursive)
+        .with_context(|| format!("plugins.dir {} cannot be watched", dir.display()))?;
     let folder = Folder::new(&dir, plugins);
     // What is there now is `load_all`'s.
     let pending = Pending::new(folder.looks());
@@ -71,21 +78,31 @@ pub fn watch(dir: &Path, plugins: Arc<PluginHost>) -> anyhow::Result<Watcher> {
         .name("plugin-folder".to_owned())
         .spawn(move || run(&folder, pending, &events))
         .context("cannot start the plugin folder's thread")?;
-    Ok(Watcher { watcher: Some(watcher), thread: Some(thread) })
+    Ok(Watcher {
+        watcher: Some(watcher),
+        thread: Some(thread),
+    })
 }
 
 /// A plugin's name, and so a file's: nothing that could leave its folder.
 pub fn is_name(name: &str) -> bool {
     name.len() <= 64
-        && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn run(folder: &Folder, mut pending: Pending, events: &Receiver<notify::Result<Event>>) {
     let mut next_look = Instant::now() + LOOK_EVERY;
     loop {
         let now = Instant::now();
-        let wake = pending.next_due().map_or(next_look, |due| due.min(next_look));
+        let wake = pending
+            .next_due()
+            .map_or(next_look, |due| due.min(next_look));
         match events.recv_timeout(wake.saturating_duration_since(now)) {
             Ok(Ok(event)) => take(folder, &mut pending, &event),
             Ok(Err(error)) => {
@@ -111,7 +128,9 @@ fn take(folder: &Folder, pending: &mut Pending, event: &Event) {
     let now = Instant::now();
     let settled = match event.kind {
         // Its writer is done, or it came whole.
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => true,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(_))
+        | EventKind::Remove(_) => true,
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => return,
         EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Other => false,
     };
@@ -122,7 +141,15 @@ fn take(folder: &Folder, pending: &mut Pending, event: &Event) {
         match folder.key(path) {
             Some((key, what)) => pending.touch(now, key, what, settled),
             // A new tenant's folder, or a link behind which everything changes.
-            None if matches!(event.kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) => pending.look_soon(now),
+            None if matches!(
+                event.kind,
+                EventKind::Create(_)
+                    | EventKind::Remove(_)
+                    | EventKind::Modify(ModifyKind::Name(_))
+            ) =>
+            {
+                pending.look_soon(now)
+            }
             None => {}
         }
     }

@@ -56,17 +56,45 @@ impl Records {
     /// Must be called inside the runtime that the task is to run on.
     pub fn start(config: &JournalConfig, store: Store) -> anyhow::Result<Records> {
         let opened = Spool::open(&config.dir, SEGMENT_BYTES);
-        let (mut spool, found) = opened.with_context(|| format!("journal.dir {}", config.dir.display()))?;
-        let calls = recovery::recover(&mut spool, found).context("the journal of the last run cannot be read")?;
-        let shared = Arc::new(Shared { calls: Mutex::new(calls), files: spool.files(), hurry: Notify::new(), moved: Notify::new() });
+        let (mut spool, found) =
+            opened.with_context(|| format!("journal.dir {}", config.dir.display()))?;
+        let calls = recovery::recover(&mut spool, found)
+            .context("the journal of the last run cannot be read")?;
+        let shared = Arc::new(Shared {
+            calls: Mutex::new(calls),
+            files: spool.files(),
+            hurry: Notify::new(),
+            moved: Notify::new(),
+        });
         let (events, event_queue) = mpsc::sync_channel(QUEUE);
         let (endings, ending_queue) = mpsc::sync_channel(ENDINGS);
         let (orders, order_queue) = mpsc::channel();
-        let writer = writer::Writer::new(spool, shared.clone(), event_queue, ending_queue, order_queue);
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(|| writer.run()).context("cannot start the journal's thread")?;
+        let writer = writer::Writer::new(
+            spool,
+            shared.clone(),
+            event_queue,
+            ending_queue,
+            order_queue,
+        );
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(|| writer.run())
+            .context("cannot start the journal's thread")?;
         let writer = thread.thread().clone();
-        tokio::spawn(mover::run(Arc::downgrade(&shared), store.clone(), orders.clone(), config.keep));
-        Ok(Records(Arc::new(Inner { events, endings, orders, writer, shared, store })))
+        tokio::spawn(mover::run(
+            Arc::downgrade(&shared),
+            store.clone(),
+            orders.clone(),
+            config.keep,
+        ));
+        Ok(Records(Arc::new(Inner {
+            events,
+            endings,
+            orders,
+            writer,
+            shared,
+            store,
+        })))
     }
 
     /// Never waits. An event that finds the queue full is lost and counted; its call's journal
@@ -80,7 +108,9 @@ impl Records {
                     count(Metric::JournalDropped);
                 }
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => count(Metric::JournalDropped),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                count(Metric::JournalDropped)
+            }
         }
     }
 
@@ -89,8 +119,16 @@ impl Records {
         self.settle().await;
         let mut calls: Vec<CallSummary> = {
             let calls = self.0.shared.lock();
-            let fits = |journal: &&Journal| journal.summary.state != State::Ended && (tenant.is_none() || journal.summary.tenant.as_deref() == tenant);
-            calls.journals.values().filter(fits).map(|journal| journal.summary.clone()).collect()
+            let fits = |journal: &&Journal| {
+                journal.summary.state != State::Ended
+                    && (tenant.is_none() || journal.summary.tenant.as_deref() == tenant)
+            };
+            calls
+                .journals
+                .values()
+                .filter(fits)
+                .map(|journal| journal.summary.clone())
+                .collect()
         };
         calls.sort_by(|a, b| (a.received_ms, &a.call_id).cmp(&(b.received_ms, &b.call_id)));
         calls
@@ -99,25 +137,57 @@ impl Records {
     /// A call, running or over.
     pub async fn find(&self, call: CallKey) -> Result<Option<CallRecord>, StoreError> {
         self.settle().await;
-        let in_memory = self.0.shared.lock().journals.get(&call).map(|journal| (journal.summary.clone(), journal.places.clone()));
+        let in_memory = self
+            .0
+            .shared
+            .lock()
+            .journals
+            .get(&call)
+            .map(|journal| (journal.summary.clone(), journal.places.clone()));
         if let Some((summary, places)) = in_memory {
             match self.0.shared.files.read(&places, b'\n') {
                 Ok(lines) => return Ok(Some(CallRecord { summary, lines })),
                 // Moved into the database a moment ago, or the disk is in trouble.
-                Err(error) => tracing::debug!(%call, %error, "the spool does not have a call's lines"),
+                Err(error) => {
+                    tracing::debug!(%call, %error, "the spool does not have a call's lines")
+                }
             }
         }
-        let Some(row) = self.0.store.call(&call.to_string()).await? else { return Ok(None) };
-        Ok(Some(CallRecord { summary: serde_json::from_str(&row.summary)?, lines: row.lines }))
+        let Some(row) = self.0.store.call(&call.to_string()).await? else {
+            return Ok(None);
+        };
+        Ok(Some(CallRecord {
+            summary: serde_json::from_str(&row.summary)?,
+            lines: row.lines,
+        }))
     }
 
     /// Ended calls, newest first, also those that ended a moment ago.
-    pub async fn history(&self, tenant: Option<&str>, page: Page) -> Result<Listed<CallSummary>, StoreError> {
+    pub async fn history(
+        &self,
+        tenant: Option<&str>,
+        page: Page,
+    ) -> Result<Listed<CallSummary>, StoreError> {
         self.settle().await;
         self.flush(Duration::from_secs(2)).await;
         let listed = self.0.store.list_calls(tenant, page).await?;
-        let items: Result<_, _> = listed.items.iter().map(|text| serde_json::from_str(text)).collect();
-        Ok(Listed { items: items?, total: listed.total })
+        let items: Result<_, _> = listed
+            .items
+            .iter()
+            .map(|text| serde_json::from_str(text))
+            .collect();
+        Ok(Listed {
+            items: items?,
+            total: listed.total,
+        })
+    }
+
+    /// Brings the journal's gauges up to date.
+    pub fn publish(&self) {
+        metrics::set(
+            Metric::JournalWaiting,
+            self.0.shared.lock().ended.len() as u64,
+        );
     }
 
     /// Waits until everything that was recorded before can be read.
@@ -151,7 +221,9 @@ impl Records {
     pub async fn stop(&self) {
         self.settle().await;
         if !self.flush(Duration::from_secs(5)).await {
-            tracing::warn!("ended calls wait in the spool for the next start: the database did not take them");
+            tracing::warn!(
+                "ended calls wait in the spool for the next start: the database did not take them"
+            );
         }
         let (done, stopped) = oneshot::channel();
         if self.0.orders.send(Order::Stop(done)).is_ok() {
@@ -165,11 +237,15 @@ impl CallRecord {
     /// Lines that another version of this program wrote and that this one does not know are
     /// left out.
     pub fn events(&self) -> Vec<CallEvent> {
-        self.raw_lines().filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        self.raw_lines()
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
     }
 
     pub fn raw_lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+        self.lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
     }
 }
 
@@ -215,7 +291,12 @@ impl Shared {
 
 impl Journal {
     fn new(call: CallKey) -> Self {
-        Journal { summary: CallSummary::new(call.to_string()), places: Vec::new(), bytes: 0, truncated: false }
+        Journal {
+            summary: CallSummary::new(call.to_string()),
+            places: Vec::new(),
+            bytes: 0,
+            truncated: false,
+        }
     }
 
     fn row(&self, lines: Vec<u8>) -> EndedCall {
@@ -236,7 +317,9 @@ fn measure(event: &CallEvent) {
     use b2bua::decision::Outcome;
     match &event.kind {
         Kind::Arrived { .. } => count(Metric::CallsStarted),
-        Kind::Answered { leg: b2bua::key::LegId::A } => count(Metric::CallsAnswered),
+        Kind::Answered {
+            leg: b2bua::key::LegId::A,
+        } => count(Metric::CallsAnswered),
         Kind::Step { step } => {
             count(match &step.outcome {
                 Outcome::Answered => Metric::DecisionsAnswered,
@@ -256,17 +339,12 @@ fn measure(event: &CallEvent) {
                 600..=699 => Metric::CallsEnded6xx,
                 _ => Metric::CallsEnded2xx,
             });
-            let talk_us = ended.answered_us.map_or(0, |answered| ended.ended_us.saturating_sub(answered));
+            let talk_us = ended
+                .answered_us
+                .map_or(0, |answered| ended.ended_us.saturating_sub(answered));
             add(Metric::CallsTalkSeconds, talk_us.div_ceil(1_000_000));
         }
         _ => {}
-    }
-}
-
-/// Brings the gauges up to date.
-impl Records {
-    pub fn publish(&self) {
-        metrics::set(Metric::JournalWaiting, self.0.shared.lock().ended.len() as u64);
     }
 }
 

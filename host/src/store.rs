@@ -31,7 +31,10 @@ pub struct Store {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the database cannot be opened at {url}: {source}")]
-    Open { url: String, source: Box<dyn std::error::Error + Send + Sync> },
+    Open {
+        url: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("the database is of another version of this program: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the database failed: {0}")]
@@ -46,7 +49,10 @@ impl Store {
     /// Opens `sqlite://PATH`, makes it and its folder if need be, and brings its tables up to
     /// date.
     pub async fn open(url: &str) -> Result<Store, StoreError> {
-        let open = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { url: url.to_owned(), source };
+        let open = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
+            url: url.to_owned(),
+            source,
+        };
         let options = SqliteConnectOptions::from_str(url)
             .map_err(|error| open(error.into()))?
             .create_if_missing(true)
@@ -58,7 +64,11 @@ impl Store {
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        if let Some(folder) = options.get_filename().parent().filter(|folder| *folder != Path::new("")) {
+        if let Some(folder) = options
+            .get_filename()
+            .parent()
+            .filter(|folder| *folder != Path::new(""))
+        {
             std::fs::create_dir_all(folder).map_err(|error| open(error.into()))?;
         }
         let pool = SqlitePoolOptions::new()
@@ -108,7 +118,9 @@ pub struct Listed<T> {
 
 /// Wall clock, milliseconds since 1970-01-01 UTC.
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// SQL has no unsigned numbers.
@@ -138,7 +150,10 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_place_that_cannot_be_is_told_with_the_url() {
-        let error = Store::open("sqlite:///proc/nowhere/x.db").await.unwrap_err().to_string();
+        let error = Store::open("sqlite:///proc/nowhere/x.db")
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/proc/nowhere/x.db"), "{error}");
     }
 }

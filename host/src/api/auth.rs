@@ -1,8 +1,8 @@
 //! Whose request it is. A bearer token is the platform admin's, or one of a tenant's, which
 //! may do what its scopes say. Only hashes are compared, in constant time.
 
-use super::problem::Problem;
 use super::Api;
+use super::problem::Problem;
 use crate::config::{Config, Secret};
 use crate::telemetry::{Metric, count};
 use axum::extract::{FromRequestParts, Request, State};
@@ -30,7 +30,13 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    pub(super) const ALL: [Scope; 5] = [Scope::Activate, Scope::Admin, Scope::Calls, Scope::Publish, Scope::Read];
+    pub(super) const ALL: [Scope; 5] = [
+        Scope::Activate,
+        Scope::Admin,
+        Scope::Calls,
+        Scope::Publish,
+        Scope::Read,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -65,7 +71,11 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn may(&self, scope: Scope) -> Result<(), Problem> {
-        if self.scopes.contains(&scope) { Ok(()) } else { Err(Problem::forbidden(scope.name())) }
+        if self.scopes.contains(&scope) {
+            Ok(())
+        } else {
+            Err(Problem::forbidden(scope.name()))
+        }
     }
 }
 
@@ -76,7 +86,9 @@ pub(super) struct Auth {
 
 impl Auth {
     pub(super) fn new(admin: &Secret) -> Self {
-        Auth { admin: hash_token(admin.reveal()) }
+        Auth {
+            admin: hash_token(admin.reveal()),
+        }
     }
 }
 
@@ -87,9 +99,14 @@ pub fn hash_token(token: &str) -> [u8; 32] {
 
 /// Everything under `/api` needs a token, also what does not exist; the carriers' own paths
 /// there do not (their provider verifies them).
-pub(super) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+pub(super) async fn authenticate(
+    State(api): State<Api>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
-    let is_protected = (path == "/api" || path.starts_with("/api/")) && !path.starts_with("/api/v1/sip/inbound/");
+    let is_protected =
+        (path == "/api" || path.starts_with("/api/")) && !path.starts_with("/api/v1/sip/inbound/");
     if is_protected {
         match caller(&api, request.headers()).await {
             Ok(caller) => {
@@ -105,7 +122,10 @@ pub(super) async fn authenticate(State(api): State<Api>, mut request: Request, n
 }
 
 async fn caller(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or_else(Problem::unauthorized)?;
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(Problem::unauthorized)?;
     let (scheme, token) = given.split_once(' ').ok_or_else(Problem::unauthorized)?;
     let token = token.trim();
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.len() > LONGEST_TOKEN {
@@ -113,16 +133,29 @@ async fn caller(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     }
     let hash = hash_token(token);
     if bool::from(hash.ct_eq(&api.auth.admin)) {
-        return Ok(Caller { name: "admin".to_owned(), tenant: None, scopes: Scope::ALL.into() });
+        return Ok(Caller {
+            name: "admin".to_owned(),
+            tenant: None,
+            scopes: Scope::ALL.into(),
+        });
     }
-    let row = api.deps.store.token_by_hash(&hash).await?.ok_or_else(Problem::unauthorized)?;
+    let row = api
+        .deps
+        .store
+        .token_by_hash(&hash)
+        .await?
+        .ok_or_else(Problem::unauthorized)?;
     if !bool::from(row.hash.as_slice().ct_eq(&hash)) {
         return Err(Problem::unauthorized());
     }
     Ok(Caller {
         name: format!("token:{}", row.id),
         tenant: Some(row.tenant),
-        scopes: row.scopes.iter().filter_map(|name| Scope::parse(name)).collect(),
+        scopes: row
+            .scopes
+            .iter()
+            .filter_map(|name| Scope::parse(name))
+            .collect(),
     })
 }
 
@@ -130,7 +163,11 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
-        parts.extensions.get::<Caller>().cloned().ok_or_else(Problem::unauthorized)
+        parts
+            .extensions
+            .get::<Caller>()
+            .cloned()
+            .ok_or_else(Problem::unauthorized)
     }
 }
 
@@ -160,7 +197,10 @@ impl FromRequestParts<Api> for Tenant {
                 }
             },
         };
-        Ok(Tenant { id, caller: reach.caller })
+        Ok(Tenant {
+            id,
+            caller: reach.caller,
+        })
     }
 }
 

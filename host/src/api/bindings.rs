@@ -53,22 +53,46 @@ async fn list(State(api): State<Api>, tenant: Tenant, paging: Paging) -> Result<
     Ok(paging.envelope(&paging.cut(bound.iter().filter_map(view).collect())))
 }
 
-async fn show(State(api): State<Api>, tenant: Tenant, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn show(
+    State(api): State<Api>,
+    tenant: Tenant,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     tenant.may(Scope::Read)?;
     Ok(Json(bound(&api, &tenant, &id)?).into_response())
 }
 
-async fn create(State(api): State<Api>, tenant: Tenant, JsonBody(binding): JsonBody<Binding>) -> Result<Response, Problem> {
-    let plugin = binding.plugin.clone().ok_or_else(|| Problem::invalid("plugin: which one?"))?;
+async fn create(
+    State(api): State<Api>,
+    tenant: Tenant,
+    JsonBody(binding): JsonBody<Binding>,
+) -> Result<Response, Problem> {
+    let plugin = binding
+        .plugin
+        .clone()
+        .ok_or_else(|| Problem::invalid("plugin: which one?"))?;
     if find(&api, &tenant, &plugin)?.settings.bind.is_some() {
-        return Err(Problem::conflict("binding_exists", format!("{plugin} is bound: change that binding")));
+        return Err(Problem::conflict(
+            "binding_exists",
+            format!("{plugin} is bound: change that binding"),
+        ));
     }
     write(&api, &tenant, &plugin, binding, "binding.create").await?;
     let location = format!("/api/bindings/{plugin}");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(bound(&api, &tenant, &plugin)?)).into_response())
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(bound(&api, &tenant, &plugin)?),
+    )
+        .into_response())
 }
 
-async fn replace(State(api): State<Api>, tenant: Tenant, Path(id): Path<String>, JsonBody(binding): JsonBody<Binding>) -> Result<Response, Problem> {
+async fn replace(
+    State(api): State<Api>,
+    tenant: Tenant,
+    Path(id): Path<String>,
+    JsonBody(binding): JsonBody<Binding>,
+) -> Result<Response, Problem> {
     if binding.plugin.as_ref().is_some_and(|plugin| *plugin != id) {
         return Err(Problem::invalid("plugin: a binding stays with its plugin"));
     }
@@ -78,7 +102,11 @@ async fn replace(State(api): State<Api>, tenant: Tenant, Path(id): Path<String>,
 }
 
 /// The plugin stays, and is asked about no call.
-async fn remove(State(api): State<Api>, tenant: Tenant, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn remove(
+    State(api): State<Api>,
+    tenant: Tenant,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     bound(&api, &tenant, &id)?;
     change(&api, &tenant, &id, "binding.delete", |settings| {
         settings.remove("bind");
@@ -87,30 +115,58 @@ async fn remove(State(api): State<Api>, tenant: Tenant, Path(id): Path<String>) 
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn write(api: &Api, tenant: &Tenant, plugin: &str, binding: Binding, action: &str) -> Result<(), Problem> {
-    let Match { default, numbers, trunks } = binding.calls;
+async fn write(
+    api: &Api,
+    tenant: &Tenant,
+    plugin: &str,
+    binding: Binding,
+    action: &str,
+) -> Result<(), Problem> {
+    let Match {
+        default,
+        numbers,
+        trunks,
+    } = binding.calls;
     if !default && numbers.is_empty() && trunks.is_empty() {
-        return Err(Problem::invalid("match: `default`, `numbers` or `trunks` says which calls"));
+        return Err(Problem::invalid(
+            "match: `default`, `numbers` or `trunks` says which calls",
+        ));
     }
     let mut bind = json!({ "default": default, "numbers": numbers, "trunks": trunks });
     if let Some(priority) = binding.priority {
         bind["priority"] = priority.into();
     }
-    let others = [("config", binding.config), ("grants", binding.grants), ("limits", binding.limits), ("on_failure", binding.on_failure)];
-    change(api, tenant, plugin, action, |settings: &mut Map<String, Value>| {
-        settings.insert("bind".to_owned(), bind);
-        for (key, value) in others {
-            if let Some(value) = value {
-                settings.insert(key.to_owned(), value);
+    let others = [
+        ("config", binding.config),
+        ("grants", binding.grants),
+        ("limits", binding.limits),
+        ("on_failure", binding.on_failure),
+    ];
+    change(
+        api,
+        tenant,
+        plugin,
+        action,
+        |settings: &mut Map<String, Value>| {
+            settings.insert("bind".to_owned(), bind);
+            for (key, value) in others {
+                if let Some(value) = value {
+                    settings.insert(key.to_owned(), value);
+                }
             }
-        }
-    })
+        },
+    )
     .await
 }
 
 fn bound(api: &Api, tenant: &Tenant, id: &str) -> Result<Value, Problem> {
     let unbound = || Problem::not_found("there is no such binding");
-    let plugin = api.deps.plugins.registry().view(&tenant.id, id).ok_or_else(unbound)?;
+    let plugin = api
+        .deps
+        .plugins
+        .registry()
+        .view(&tenant.id, id)
+        .ok_or_else(unbound)?;
     view(&plugin).ok_or_else(unbound)
 }
 

@@ -34,14 +34,29 @@ async fn active(State(api): State<Api>, reach: Reach, paging: Paging) -> Result<
     Ok(paging.envelope(&paging.cut(calls.iter().map(view).collect())))
 }
 
-async fn history(State(api): State<Api>, reach: Reach, paging: Paging) -> Result<Response, Problem> {
+async fn history(
+    State(api): State<Api>,
+    reach: Reach,
+    paging: Paging,
+) -> Result<Response, Problem> {
     reach.caller.may(Scope::Read)?;
-    let listed = api.deps.records.history(reach.tenant.as_deref(), paging.0).await?;
+    let listed = api
+        .deps
+        .records
+        .history(reach.tenant.as_deref(), paging.0)
+        .await?;
     let items = listed.items.iter().map(view).collect();
-    Ok(paging.envelope(&crate::store::Listed { items, total: listed.total }))
+    Ok(paging.envelope(&crate::store::Listed {
+        items,
+        total: listed.total,
+    }))
 }
 
-async fn show(State(api): State<Api>, reach: Reach, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn show(
+    State(api): State<Api>,
+    reach: Reach,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let (_, record) = find(&api, &reach, &id, Scope::Read).await?;
     let legs: Vec<Value> = record
         .events()
@@ -57,11 +72,26 @@ async fn show(State(api): State<Api>, reach: Reach, Path(id): Path<String>) -> R
 }
 
 /// All lines; with `page` or `per_page`, a page of them.
-async fn events(State(api): State<Api>, reach: Reach, paging: Paging, uri: axum::http::Uri, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn events(
+    State(api): State<Api>,
+    reach: Reach,
+    paging: Paging,
+    uri: axum::http::Uri,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let (_, record) = find(&api, &reach, &id, Scope::Read).await?;
     let items: Vec<Value> = record.raw_lines().filter_map(line).collect();
-    let is_paged = uri.query().is_some_and(|query| query.contains("page") || query.contains("limit"));
-    let paging = if is_paged { paging } else { Paging(Page { page: 1, per_page: u32::try_from(items.len()).unwrap_or(u32::MAX).max(1) }) };
+    let is_paged = uri
+        .query()
+        .is_some_and(|query| query.contains("page") || query.contains("limit"));
+    let paging = if is_paged {
+        paging
+    } else {
+        Paging(Page {
+            page: 1,
+            per_page: u32::try_from(items.len()).unwrap_or(u32::MAX).max(1),
+        })
+    };
     Ok(paging.envelope(&paging.cut(items)))
 }
 
@@ -76,7 +106,11 @@ struct Explained {
     steps: Vec<Value>,
 }
 
-async fn explanation(State(api): State<Api>, reach: Reach, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn explanation(
+    State(api): State<Api>,
+    reach: Reach,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let (_, record) = find(&api, &reach, &id, Scope::Read).await?;
     let events = record.events();
     let explained = Explained {
@@ -89,33 +123,71 @@ async fn explanation(State(api): State<Api>, reach: Reach, Path(id): Path<String
     Ok(Json(explained).into_response())
 }
 
-async fn ladder(State(api): State<Api>, reach: Reach, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn ladder(
+    State(api): State<Api>,
+    reach: Reach,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (_, record) = find(&api, &reach, &id, Scope::Read).await?;
     let text = explain::ladder(&record.events());
-    let accepts_json = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("application/json"));
+    let accepts_json = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("application/json"));
     Ok(if accepts_json {
-        Json(json!({ "call_id": record.summary.call_id, "lines": text.lines().collect::<Vec<_>>() })).into_response()
+        Json(
+            json!({ "call_id": record.summary.call_id, "lines": text.lines().collect::<Vec<_>>() }),
+        )
+        .into_response()
     } else {
         ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
     })
 }
 
-async fn hangup(State(api): State<Api>, reach: Reach, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn hangup(
+    State(api): State<Api>,
+    reach: Reach,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let (call, record) = find(&api, &reach, &id, Scope::Calls).await?;
     if record.summary.state == CallState::Ended {
         return Err(Problem::conflict("call_ended", "the call is over"));
     }
-    let command = Command::Hangup { cause: Cause::operator("an operator ended the call") };
-    if !api.deps.workers.send(call, Input::Command { call, command }).await {
+    let command = Command::Hangup {
+        cause: Cause::operator("an operator ended the call"),
+    };
+    if !api
+        .deps
+        .workers
+        .send(call, Input::Command { call, command })
+        .await
+    {
         return Err(Problem::conflict("call_ended", "the call is over"));
     }
-    let store = &api.deps.store;
-    store.audit(record.summary.tenant.as_deref(), &reach.caller.name, "call.hangup", &id, "").await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "call_id": id, "status": "ending" }))).into_response())
+    super::audit::write(
+        &api,
+        record.summary.tenant.as_deref(),
+        &reach.caller,
+        "call.hangup",
+        &id,
+        "",
+    )
+    .await;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(json!({ "call_id": id, "status": "ending" })),
+    )
+        .into_response())
 }
 
 /// A call that the request may see. Others are not there for it.
-async fn find(api: &Api, reach: &Reach, id: &str, scope: Scope) -> Result<(CallKey, CallRecord), Problem> {
+async fn find(
+    api: &Api,
+    reach: &Reach,
+    id: &str,
+    scope: Scope,
+) -> Result<(CallKey, CallRecord), Problem> {
     reach.caller.may(scope)?;
     let unknown = || Problem::not_found("there is no such call");
     let call: CallKey = id.parse().map_err(|_| unknown())?;
@@ -132,7 +204,10 @@ fn view(call: &CallSummary) -> Value {
     view["received_at"] = rfc3339(call.received_ms).into();
     view["answered_at"] = time(call.answered_ms).into();
     view["ended_at"] = time(call.ended_ms).into();
-    view["duration_ms"] = call.ended_ms.map(|ended| ended.saturating_sub(call.received_ms)).into();
+    view["duration_ms"] = call
+        .ended_ms
+        .map(|ended| ended.saturating_sub(call.received_ms))
+        .into();
     view["talk_ms"] = call.talk_ms().into();
     view
 }
@@ -161,7 +236,9 @@ fn line(line: &[u8]) -> Option<Value> {
 }
 
 fn step(event: &CallEvent) -> Option<Value> {
-    let Kind::Step { step } = &event.kind else { return None };
+    let Kind::Step { step } = &event.kind else {
+        return None;
+    };
     Some(json!({
         "seq": event.seq,
         "decider": step.decider,
@@ -181,14 +258,24 @@ pub(super) fn rfc3339(ms: u64) -> String {
     // Days since 0000-03-01, in eras of 400 years of 146,097 days: the leap day is a year's last.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (second, ms) = (ms_of_day / 1000, ms_of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}Z", second / 3600, second / 60 % 60, second % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
 }
 
 #[cfg(test)]
@@ -200,17 +287,28 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(951_782_399_999), "2000-02-28T23:59:59.999Z");
         assert_eq!(rfc3339(951_868_799_000), "2000-02-29T23:59:59.000Z");
-        assert_eq!(rfc3339(1_795_242_000_123), "2026-11-21T05:40:00.123Z".replace("05:40", &rfc3339(1_795_242_000_123)[11..16]));
+        assert_eq!(
+            rfc3339(1_795_242_000_123),
+            "2026-11-21T05:40:00.123Z".replace("05:40", &rfc3339(1_795_242_000_123)[11..16])
+        );
         assert_eq!(rfc3339(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
     }
 
     #[test]
     fn a_line_has_its_kind_and_a_payload() {
         let step = line(br#"{"seq":3,"t_us":5,"kind":"step","step":{"digest":"d"}}"#).unwrap();
-        assert_eq!(step, json!({ "seq": 3, "t_us": 5, "kind": "step", "payload": { "digest": "d" } }));
-        let digit = line(br#"{"seq":4,"t_us":6,"kind":"digit","leg":0,"digit":"5","duration_ms":100}"#).unwrap();
+        assert_eq!(
+            step,
+            json!({ "seq": 3, "t_us": 5, "kind": "step", "payload": { "digest": "d" } })
+        );
+        let digit =
+            line(br#"{"seq":4,"t_us":6,"kind":"digit","leg":0,"digit":"5","duration_ms":100}"#)
+                .unwrap();
         assert_eq!(digit["leg"], 0);
-        assert_eq!(digit["payload"], json!({ "digit": "5", "duration_ms": 100 }));
+        assert_eq!(
+            digit["payload"],
+            json!({ "digit": "5", "duration_ms": 100 })
+        );
         assert_eq!(line(b"torn"), None);
     }
 }

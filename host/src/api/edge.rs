@@ -24,7 +24,10 @@ pub(super) struct Foreign;
 
 pub(super) async fn edge(mut request: Request, next: Next) -> Response {
     let correlation_id = correlation_id(request.headers());
-    let called = request.uri().path_and_query().map_or_else(|| "/".to_owned(), |called| called.to_string());
+    let called = request
+        .uri()
+        .path_and_query()
+        .map_or_else(|| "/".to_owned(), |called| called.to_string());
     if let Some(uri) = without_slash(request.uri()) {
         *request.uri_mut() = uri;
     }
@@ -35,18 +38,33 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
     let refused = refused(request.headers());
     let mut response = match refused {
         Some(problem) => problem.into_response(),
-        None => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(correlation_id, "a request panicked");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this host has a bug; its log says more").into_response()
-        }),
+        None => AssertUnwindSafe(next.run(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                tracing::error!(correlation_id, "a request panicked");
+                Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "this host has a bug; its log says more",
+                )
+                .into_response()
+            }),
     };
     if response.extensions().get::<Foreign>().is_none() {
         response = with_problem(response, &correlation_id);
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
     }
     if close {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Ok(value) = HeaderValue::from_str(&correlation_id) {
         response.headers_mut().insert("x-correlation-id", value);
@@ -62,8 +80,13 @@ pub(super) async fn edge(mut request: Request, next: Next) -> Response {
 /// Bodies in a coding are not unpacked: a small one may become a very large one.
 fn refused(headers: &HeaderMap) -> Option<Problem> {
     let coding = headers.get(header::CONTENT_ENCODING)?;
-    (coding != "identity")
-        .then(|| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "a body must come without Content-Encoding"))
+    (coding != "identity").then(|| {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "a body must come without Content-Encoding",
+        )
+    })
 }
 
 /// Gives an error its body.
@@ -74,17 +97,26 @@ fn with_problem(response: Response, correlation_id: &str) -> Response {
     }
     let (mut parts, _) = response.into_parts();
     let known = parts.extensions.remove::<Arc<Problem>>();
-    let problem = known.map_or_else(|| Problem::of_status(status), |problem| Problem::clone(&problem));
+    let problem = known.map_or_else(
+        || Problem::of_status(status),
+        |problem| Problem::clone(&problem),
+    );
     let body = problem.to_json(correlation_id).to_string();
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     Response::from_parts(parts, Body::from(body))
 }
 
 /// The caller's, if it is one; else a new one.
 fn correlation_id(headers: &HeaderMap) -> String {
-    let given = headers.get("x-correlation-id").and_then(|value| value.to_str().ok());
-    let fits = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
+    let given = headers
+        .get("x-correlation-id")
+        .and_then(|value| value.to_str().ok());
+    let fits =
+        |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
     given.filter(fits).map_or_else(new_id, str::to_owned)
 }
 
@@ -92,7 +124,12 @@ fn correlation_id(headers: &HeaderMap) -> String {
 fn new_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let mut id = String::with_capacity(32);
-    let _ = write!(id, "{:012x}{:08x}", crate::store::now_ms(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let _ = write!(
+        id,
+        "{:012x}{:08x}",
+        crate::store::now_ms(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
     id
 }
 
@@ -119,7 +156,10 @@ mod tests {
     #[test]
     fn a_path_has_one_form() {
         let short = |uri: &str| without_slash(&uri.parse().unwrap()).map(|uri| uri.to_string());
-        assert_eq!(short("/api/plugins/?page=2").as_deref(), Some("/api/plugins?page=2"));
+        assert_eq!(
+            short("/api/plugins/?page=2").as_deref(),
+            Some("/api/plugins?page=2")
+        );
         assert_eq!(short("/api/plugins//").as_deref(), Some("/api/plugins"));
         assert_eq!(short("/api/plugins"), None);
         assert_eq!(short("/"), None);
@@ -132,6 +172,9 @@ mod tests {
         assert_eq!(correlation_id(&headers), "abc-1");
         headers.insert("x-correlation-id", HeaderValue::from_static("a b"));
         assert_ne!(correlation_id(&headers), "a b");
-        assert_ne!(correlation_id(&HeaderMap::new()), correlation_id(&HeaderMap::new()));
+        assert_ne!(
+            correlation_id(&HeaderMap::new()),
+            correlation_id(&HeaderMap::new())
+        );
     }
 }

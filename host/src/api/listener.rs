@@ -20,7 +20,10 @@ pub(super) struct Bounded {
 
 impl Bounded {
     pub(super) fn new(listener: TcpListener, connections: usize) -> Self {
-        Bounded { listener, room: Arc::new(Semaphore::new(connections)) }
+        Bounded {
+            listener,
+            room: Arc::new(Semaphore::new(connections)),
+        }
     }
 }
 
@@ -38,7 +41,14 @@ impl Listener for Bounded {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    return (Connection { stream, idle: Box::pin(tokio::time::sleep(IDLE)), _permit: permit }, peer);
+                    return (
+                        Connection {
+                            stream,
+                            idle: Box::pin(tokio::time::sleep(IDLE)),
+                            _permit: permit,
+                        },
+                        peer,
+                    );
                 }
                 Err(error) => {
                     // Out of descriptors, as a rule: others end and give theirs back.
@@ -69,20 +79,30 @@ impl Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Ready(result) => {
                 self.moved();
                 Poll::Ready(result)
             }
-            Poll::Pending if self.idle.as_mut().poll(cx).is_ready() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending if self.idle.as_mut().poll(cx).is_ready() => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(cx, bytes) {
             Poll::Ready(result) => {
                 self.moved();
@@ -92,7 +112,11 @@ impl AsyncWrite for Connection {
         }
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write_vectored(cx, bytes) {
             Poll::Ready(result) => {
                 self.moved();

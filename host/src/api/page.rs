@@ -25,7 +25,13 @@ impl FromRequestParts<Api> for Paging {
 fn parse(query: &str) -> Result<Paging, Problem> {
     let (mut page, mut per_page) = (1, DEFAULT);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        let number = || value.parse::<u32>().ok().filter(|n| *n >= 1).ok_or_else(|| Problem::invalid(format!("`{name}` is a number from 1")));
+        let number = || {
+            value
+                .parse::<u32>()
+                .ok()
+                .filter(|n| *n >= 1)
+                .ok_or_else(|| Problem::invalid(format!("`{name}` is a number from 1")))
+        };
         match name {
             "page" => page = number()?,
             "per_page" | "limit" => per_page = number()?.min(LARGEST),
@@ -40,7 +46,14 @@ impl Paging {
     pub(super) fn cut<T>(self, all: Vec<T>) -> Listed<T> {
         let total = all.len() as u64;
         let skip = (self.0.page as usize - 1).saturating_mul(self.0.per_page as usize);
-        Listed { items: all.into_iter().skip(skip).take(self.0.per_page as usize).collect(), total }
+        Listed {
+            items: all
+                .into_iter()
+                .skip(skip)
+                .take(self.0.per_page as usize)
+                .collect(),
+            total,
+        }
     }
 
     pub(super) fn envelope<T: Serialize>(self, listed: &Listed<T>) -> Response {
@@ -65,11 +78,31 @@ mod tests {
 
     #[test]
     fn a_page_is_cut_to_the_largest_and_nonsense_is_refused() {
-        assert_eq!(parse("page=3&per_page=999999999").unwrap().0, Page { page: 3, per_page: 200 });
-        for bad in ["page=0", "per_page=-1", "limit=18446744073709551616", "page=x"] {
+        assert_eq!(
+            parse("page=3&per_page=999999999").unwrap().0,
+            Page {
+                page: 3,
+                per_page: 200
+            }
+        );
+        for bad in [
+            "page=0",
+            "per_page=-1",
+            "limit=18446744073709551616",
+            "page=x",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        assert_eq!(parse("page=2&per_page=2").unwrap().cut(vec![1, 2, 3]).items, [3]);
-        assert!(parse("page=4294967295&per_page=200").unwrap().cut(vec![1]).items.is_empty());
+        assert_eq!(
+            parse("page=2&per_page=2").unwrap().cut(vec![1, 2, 3]).items,
+            [3]
+        );
+        assert!(
+            parse("page=4294967295&per_page=200")
+                .unwrap()
+                .cut(vec![1])
+                .items
+                .is_empty()
+        );
     }
 }

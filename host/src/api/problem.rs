@@ -23,7 +23,12 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Problem { status, code, detail: detail.into(), retry_after: None }
+        Problem {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 
     /// Also for what belongs to somebody else.
@@ -32,15 +37,27 @@ impl Problem {
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has no such method")
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this path has no such method",
+        )
     }
 
     pub(super) fn unauthorized() -> Self {
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "give a valid token: `Authorization: Bearer TOKEN`")
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "give a valid token: `Authorization: Bearer TOKEN`",
+        )
     }
 
     pub(super) fn forbidden(scope: &str) -> Self {
-        Problem::new(StatusCode::FORBIDDEN, "forbidden", format!("the token has no scope `{scope}`"))
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("the token has no scope `{scope}`"),
+        )
     }
 
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
@@ -52,7 +69,14 @@ impl Problem {
     }
 
     pub(super) fn busy(detail: impl Into<String>) -> Self {
-        Problem { retry_after: Some(1), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "concurrency_exceeded", detail) }
+        Problem {
+            retry_after: Some(1),
+            ..Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "concurrency_exceeded",
+                detail,
+            )
+        }
     }
 
     /// What a status says that somebody else chose.
@@ -63,7 +87,14 @@ impl Problem {
             status if status.is_server_error() => "internal",
             _ => "bad_request",
         };
-        Problem::new(status, code, status.canonical_reason().unwrap_or("the request cannot be served").to_lowercase())
+        Problem::new(
+            status,
+            code,
+            status
+                .canonical_reason()
+                .unwrap_or("the request cannot be served")
+                .to_lowercase(),
+        )
     }
 
     pub(super) fn to_json(&self, correlation_id: &str) -> Value {
@@ -83,10 +114,14 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Arc::new(self));
         response
@@ -96,8 +131,15 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the database failed a request");
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the database does not answer");
-        Problem { retry_after: Some(5), ..problem }
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "the database does not answer",
+        );
+        Problem {
+            retry_after: Some(5),
+            ..problem
+        }
     }
 }
 
@@ -105,19 +147,32 @@ impl From<AdmissionError> for Problem {
     fn from(error: AdmissionError) -> Self {
         let detail = error.to_string();
         match error {
-            AdmissionError::Refused(Refused::TooLarge { .. }) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail),
+            AdmissionError::Refused(Refused::TooLarge { .. }) => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+            }
             AdmissionError::Refused(_)
             | AdmissionError::Compile(_)
             | AdmissionError::CompileLimit(_)
             | AdmissionError::Instantiate(_)
-            | AdmissionError::Trial(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin_refused", detail),
-            AdmissionError::Settings(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_settings", detail),
+            | AdmissionError::Trial(_) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin_refused", detail)
+            }
+            AdmissionError::Settings(_) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_settings", detail)
+            }
             AdmissionError::Unknown { .. } => Problem::not_found(detail),
             AdmissionError::Conflict(_) => Problem::conflict("conflict", detail),
             AdmissionError::Store(_) => {
                 tracing::error!(%detail, "an upload cannot be kept");
-                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable", "the file cannot be kept: look at the host's log");
-                Problem { retry_after: Some(30), ..problem }
+                let problem = Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "storage_unavailable",
+                    "the file cannot be kept: look at the host's log",
+                );
+                Problem {
+                    retry_after: Some(30),
+                    ..problem
+                }
             }
         }
     }

@@ -42,10 +42,20 @@ async fn health(State(api): State<Api>) -> Response {
 
 /// Whether calls should be sent here. The database is told of, but no call needs it.
 async fn ready(State(api): State<Api>) -> Response {
-    let store = if api.deps.store.is_up().await { "up" } else { "down" };
+    let store = if api.deps.store.is_up().await {
+        "up"
+    } else {
+        "down"
+    };
     if api.draining.load(Ordering::Relaxed) {
         let body = Json(json!({ "status": "draining", "store": store }));
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")], axum::Extension(super::edge::Foreign), body).into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::RETRY_AFTER, "30")],
+            axum::Extension(super::edge::Foreign),
+            body,
+        )
+            .into_response();
     }
     Json(json!({ "status": "ready", "store": store })).into_response()
 }
@@ -53,15 +63,25 @@ async fn ready(State(api): State<Api>) -> Response {
 /// Prometheus text, or the statistics of calls for whoever accepts JSON.
 async fn figures(State(api): State<Api>, headers: HeaderMap) -> Response {
     publish(&api);
-    let accepts_json = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("application/json"));
+    let accepts_json = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("application/json"));
     if !accepts_json {
-        return ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::prometheus()).into_response();
+        return (
+            [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+            metrics::prometheus(),
+        )
+            .into_response();
     }
     let active = api.deps.records.active(None).await;
     let in_state = |state: CallState| active.iter().filter(|call| call.state == state).count();
     let read = metrics::read;
     let ended_well = read(Metric::CallsEnded2xx);
-    let failed = read(Metric::CallsEnded3xx) + read(Metric::CallsEnded4xx) + read(Metric::CallsEnded5xx) + read(Metric::CallsEnded6xx);
+    let failed = read(Metric::CallsEnded3xx)
+        + read(Metric::CallsEnded4xx)
+        + read(Metric::CallsEnded5xx)
+        + read(Metric::CallsEnded6xx);
     let answered = read(Metric::CallsAnswered);
     let statistics = json!({
         "active_calls": read(Metric::CallsActive),
@@ -84,9 +104,18 @@ fn publish(api: &Api) {
     let workers = &api.deps.workers;
     set(Metric::CallsActive, workers.calls() as u64);
     let sum = |figure: fn(&crate::worker::Load) -> u64| workers.loads().map(figure).sum();
-    set(Metric::SipConnections, sum(|load| load.connections.load(Ordering::Relaxed) as u64));
-    set(Metric::SipDropped, sum(|load| load.dropped.load(Ordering::Relaxed)));
-    set(Metric::SipOverflowed, sum(|load| load.overflowed.load(Ordering::Relaxed)));
+    set(
+        Metric::SipConnections,
+        sum(|load| load.connections.load(Ordering::Relaxed) as u64),
+    );
+    set(
+        Metric::SipDropped,
+        sum(|load| load.dropped.load(Ordering::Relaxed)),
+    );
+    set(
+        Metric::SipOverflowed,
+        sum(|load| load.overflowed.load(Ordering::Relaxed)),
+    );
     api.deps.records.publish();
     let media = (api.deps.media)();
     set(Metric::MediaReceived, media.received);

@@ -19,7 +19,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) fn routes() -> Router<Api> {
-    Router::new().route("/api/keys", get(list).post(create)).route("/api/keys/{id}", delete(remove))
+    Router::new()
+        .route("/api/keys", get(list).post(create))
+        .route("/api/keys/{id}", delete(remove))
 }
 
 #[derive(Deserialize)]
@@ -31,16 +33,40 @@ struct Create {
     expires_in_s: Option<u64>,
 }
 
-async fn create(State(api): State<Api>, tenant: Tenant, JsonBody(create): JsonBody<Create>) -> Result<Response, Problem> {
+async fn create(
+    State(api): State<Api>,
+    tenant: Tenant,
+    JsonBody(create): JsonBody<Create>,
+) -> Result<Response, Problem> {
     tenant.may(Scope::Admin)?;
-    if create.name.is_empty() || create.name.len() > 100 || create.name.chars().any(char::is_control) {
-        return Err(Problem::invalid("name: 1 to 100 characters, none of them control characters"));
+    if create.name.is_empty()
+        || create.name.len() > 100
+        || create.name.chars().any(char::is_control)
+    {
+        return Err(Problem::invalid(
+            "name: 1 to 100 characters, none of them control characters",
+        ));
     }
     let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.name()).collect();
-    let scopes: Option<Vec<Scope>> = create.scopes.iter().map(|name| Scope::parse(name)).collect();
-    let scopes = scopes.filter(|scopes| !scopes.is_empty()).ok_or_else(|| Problem::invalid(format!("scopes: some of {}", known.join(", "))))?;
-    let random = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_randomness", "the system gives no random numbers");
-    let token = format!("gp_{}", hex::encode(secret::random::<24>().map_err(random)?));
+    let scopes: Option<Vec<Scope>> = create
+        .scopes
+        .iter()
+        .map(|name| Scope::parse(name))
+        .collect();
+    let scopes = scopes
+        .filter(|scopes| !scopes.is_empty())
+        .ok_or_else(|| Problem::invalid(format!("scopes: some of {}", known.join(", "))))?;
+    let random = |_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_randomness",
+            "the system gives no random numbers",
+        )
+    };
+    let token = format!(
+        "gp_{}",
+        hex::encode(secret::random::<24>().map_err(random)?)
+    );
     let now = now_ms();
     let row = TokenRow {
         id: hex::encode(secret::random::<8>().map_err(random)?),
@@ -50,14 +76,28 @@ async fn create(State(api): State<Api>, tenant: Tenant, JsonBody(create): JsonBo
         prefix: token[..9].to_owned(),
         scopes: scopes.iter().map(|scope| scope.name().to_owned()).collect(),
         created_ms: now,
-        expires_ms: create.expires_in_s.map(|seconds| now.saturating_add(seconds.saturating_mul(1000))),
+        expires_ms: create
+            .expires_in_s
+            .map(|seconds| now.saturating_add(seconds.saturating_mul(1000))),
     };
     api.deps.store.insert_token(&row).await?;
-    audit(&api, &tenant, "token.create", &row.id, &row.scopes.join(" ")).await?;
+    audit(
+        &api,
+        &tenant,
+        "token.create",
+        &row.id,
+        &row.scopes.join(" "),
+    )
+    .await;
     let mut answer = view(&row);
     answer["token"] = token.into();
     let location = format!("/api/keys/{}", row.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(answer)).into_response())
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(answer),
+    )
+        .into_response())
 }
 
 async fn list(State(api): State<Api>, tenant: Tenant, paging: Paging) -> Result<Response, Problem> {
@@ -66,12 +106,16 @@ async fn list(State(api): State<Api>, tenant: Tenant, paging: Paging) -> Result<
     Ok(paging.envelope(&paging.cut(tokens.iter().map(view).collect())))
 }
 
-async fn remove(State(api): State<Api>, tenant: Tenant, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn remove(
+    State(api): State<Api>,
+    tenant: Tenant,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     tenant.may(Scope::Admin)?;
     if !api.deps.store.delete_token(&tenant.id, &id).await? {
         return Err(Problem::not_found("there is no such key"));
     }
-    audit(&api, &tenant, "token.delete", &id, "").await?;
+    audit(&api, &tenant, "token.delete", &id, "").await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -34,7 +34,10 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(dir: &Path, plugins: Arc<PluginHost>) -> Self {
-        Folder { dir: dir.to_owned(), plugins }
+        Folder {
+            dir: dir.to_owned(),
+            plugins,
+        }
     }
 
     /// Whose file this is, and which of them. None for anything else, such as a file that is
@@ -42,14 +45,24 @@ impl Folder {
     pub(super) fn key(&self, path: &Path) -> Option<(Key, What)> {
         let inside = path.strip_prefix(&self.dir).ok()?;
         let mut parts = inside.iter();
-        let (tenant, _, None) = (parts.next()?.to_str()?, parts.next()?, parts.next()) else { return None };
+        let (tenant, _, None) = (parts.next()?.to_str()?, parts.next()?, parts.next()) else {
+            return None;
+        };
         let what = match path.extension()?.to_str()? {
             "wasm" => What::Everything,
             "toml" => What::Settings,
             _ => return None,
         };
         let name = path.file_stem()?.to_str()?;
-        (is_name(tenant) && is_name(name)).then(|| (Key { tenant: tenant.to_owned(), name: name.to_owned() }, what))
+        (is_name(tenant) && is_name(name)).then(|| {
+            (
+                Key {
+                    tenant: tenant.to_owned(),
+                    name: name.to_owned(),
+                },
+                what,
+            )
+        })
     }
 
     /// All plugins that have a file.
@@ -71,10 +84,19 @@ impl Folder {
     pub(super) fn looks(&self) -> BTreeMap<Key, Look> {
         let look = |path: PathBuf| {
             let meta = fs::metadata(path).ok()?;
-            Some((meta.len(), meta.mtime().wrapping_mul(1_000_000_000).wrapping_add(meta.mtime_nsec()), meta.ino()))
+            Some((
+                meta.len(),
+                meta.mtime()
+                    .wrapping_mul(1_000_000_000)
+                    .wrapping_add(meta.mtime_nsec()),
+                meta.ino(),
+            ))
         };
         let of = |key: Key| {
-            let both = Look { wasm: look(self.path(&key, "wasm")), toml: look(self.path(&key, "toml")) };
+            let both = Look {
+                wasm: look(self.path(&key, "wasm")),
+                toml: look(self.path(&key, "toml")),
+            };
             (key, both)
         };
         match self.list() {
@@ -95,17 +117,28 @@ impl Folder {
         let text = self.read(key, "toml");
         let (code, text) = match (code, text) {
             (Ok(code), Ok(text)) => (code, text),
-            (Err(error), _) | (_, Err(error)) => return self.refuse(key, &[], format!("the file cannot be read: {error}")),
+            (Err(error), _) | (_, Err(error)) => {
+                return self.refuse(key, &[], format!("the file cannot be read: {error}"));
+            }
         };
         if let (None, Some(plugin)) = (&code, &present)
-            && plugin.active.as_ref().is_some_and(|version| version.origin == Origin::Folder)
+            && plugin
+                .active
+                .as_ref()
+                .is_some_and(|version| version.origin == Origin::Folder)
         {
             return self.gone(key, plugin);
         }
         let settings = match text.as_deref().map(settings) {
             None => Settings::default(),
             Some(Ok(settings)) => settings,
-            Some(Err(error)) => return self.refuse(key, code.as_deref().unwrap_or(&[]), format!("{name}.toml: {error}")),
+            Some(Err(error)) => {
+                return self.refuse(
+                    key,
+                    code.as_deref().unwrap_or(&[]),
+                    format!("{name}.toml: {error}"),
+                );
+            }
         };
         match (code, present) {
             (None, None) => {}
@@ -116,11 +149,23 @@ impl Folder {
                 }
             }
             (Some(code), present) => {
-                let runs = |plugin: &Plugin| plugin.active.as_ref().is_some_and(|version| version.digest() == check::digest(&code));
+                let runs = |plugin: &Plugin| {
+                    plugin
+                        .active
+                        .as_ref()
+                        .is_some_and(|version| version.digest() == check::digest(&code))
+                };
                 match present {
-                    Some(plugin) if runs(&plugin) && *plugin.settings == settings && plugin.last_error.is_none() => {}
+                    Some(plugin)
+                        if runs(&plugin)
+                            && *plugin.settings == settings
+                            && plugin.last_error.is_none() => {}
                     // Another version was activated over REST; a new binding does not undo that.
-                    Some(plugin) if what == What::Settings && plugin.active.is_some() && !runs(&plugin) => self.set(key, settings),
+                    Some(plugin)
+                        if what == What::Settings && plugin.active.is_some() && !runs(&plugin) =>
+                    {
+                        self.set(key, settings)
+                    }
                     _ => self.deploy(key, &code, settings),
                 }
             }
@@ -129,13 +174,25 @@ impl Folder {
 
     fn deploy(&self, key: &Key, code: &[u8], settings: Settings) {
         let is_bound = settings.bind.is_some();
-        let deploy = Deploy { tenant: &key.tenant, name: &key.name, bytes: code, origin: Origin::Folder, settings: Some(settings), activate: true, by: "folder" };
+        let deploy = Deploy {
+            tenant: &key.tenant,
+            name: &key.name,
+            bytes: code,
+            origin: Origin::Folder,
+            settings: Some(settings),
+            activate: true,
+            by: "folder",
+        };
         // The registry logs what became of it and keeps the reason of a refusal.
         match self.plugins.deploy(&deploy) {
             Ok(version) => {
                 count(Metric::PluginDeployed);
                 if !is_bound && version.report().kinds == [Kind::Router] {
-                    tracing::info!(tenant = key.tenant, plugin = key.name, "the router is asked about no call: its .toml has no [bind]");
+                    tracing::info!(
+                        tenant = key.tenant,
+                        plugin = key.name,
+                        "the router is asked about no call: its .toml has no [bind]"
+                    );
                 }
             }
             Err(_) => count(Metric::PluginRefused),
@@ -143,23 +200,48 @@ impl Folder {
     }
 
     fn set(&self, key: &Key, settings: Settings) {
-        match self.plugins.registry().set_settings(&key.tenant, &key.name, settings) {
-            Ok(()) => tracing::info!(tenant = key.tenant, plugin = key.name, "settings taken from the folder"),
+        match self
+            .plugins
+            .registry()
+            .set_settings(&key.tenant, &key.name, settings)
+        {
+            Ok(()) => tracing::info!(
+                tenant = key.tenant,
+                plugin = key.name,
+                "settings taken from the folder"
+            ),
             Err(error) => self.refuse(key, &[], error.to_string()),
         }
     }
 
     fn gone(&self, key: &Key, plugin: &Plugin) {
         let registry = self.plugins.registry();
-        let has_uploads = plugin.previous.iter().chain(&plugin.waiting).any(|version| version.origin == Origin::Api);
+        let has_uploads = plugin
+            .previous
+            .iter()
+            .chain(&plugin.waiting)
+            .any(|version| version.origin == Origin::Api);
         let result = if has_uploads {
-            registry.set_settings(&key.tenant, &key.name, Settings { bind: None, ..Settings::clone(&plugin.settings) })
+            registry.set_settings(
+                &key.tenant,
+                &key.name,
+                Settings {
+                    bind: None,
+                    ..Settings::clone(&plugin.settings)
+                },
+            )
         } else {
             registry.remove(&key.tenant, &key.name)
         };
         match result {
-            Ok(()) => tracing::info!(tenant = key.tenant, plugin = key.name, "the plugin's file is gone: it is asked about no new call"),
-            Err(error) => tracing::warn!(tenant = key.tenant, plugin = key.name, %error, "the plugin's file is gone, but it cannot be unbound"),
+            Ok(()) => tracing::info!(
+                tenant = key.tenant,
+                plugin = key.name,
+                "the plugin's file is gone: it is asked about no new call"
+            ),
+            Err(error) => {
+                tracing::warn!(tenant = key.tenant, plugin = key.name, %error, "the plugin's file is gone, but it cannot be unbound")
+            }
         }
     }
 
@@ -181,7 +263,9 @@ impl Folder {
     }
 
     fn path(&self, key: &Key, extension: &str) -> PathBuf {
-        self.dir.join(&key.tenant).join(format!("{}.{extension}", key.name))
+        self.dir
+            .join(&key.tenant)
+            .join(format!("{}.{extension}", key.name))
     }
 }
 

@@ -23,7 +23,10 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new(looks: BTreeMap<Key, Look>) -> Self {
-        Pending { looks, ..Pending::default() }
+        Pending {
+            looks,
+            ..Pending::default()
+        }
     }
 
     /// Something happened to a file. `settled` says that its writer is done with it.
@@ -58,18 +61,31 @@ impl Pending {
                 continue;
             }
             let code = |look: Option<&Look>| look.and_then(|look| look.wasm);
-            let what = if code(old) == code(new) { What::Settings } else { What::Everything };
+            let what = if code(old) == code(new) {
+                What::Settings
+            } else {
+                What::Everything
+            };
             self.touch(now, key, what, false);
         }
         self.looks = looks;
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.changed.values().map(|(due, _)| *due).chain(self.look_at).min()
+        self.changed
+            .values()
+            .map(|(due, _)| *due)
+            .chain(self.look_at)
+            .min()
     }
 
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Key, What)> {
-        let key = self.changed.iter().find(|(_, (due, _))| *due <= now)?.0.clone();
+        let key = self
+            .changed
+            .iter()
+            .find(|(_, (due, _))| *due <= now)?
+            .0
+            .clone();
         let (_, what) = self.changed.remove(&key)?;
         Some((key, what))
     }
@@ -86,7 +102,10 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> Key {
-        Key { tenant: "demo".to_owned(), name: name.to_owned() }
+        Key {
+            tenant: "demo".to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     #[test]
@@ -107,11 +126,28 @@ mod tests {
     #[test]
     fn a_change_that_nobody_told_is_found_by_its_look() {
         let now = Instant::now();
-        let look = |wasm, toml| Look { wasm: Some((wasm, 0, 0)), toml: Some((toml, 0, 0)) };
-        let mut pending = Pending::new([(key("a"), look(1, 1)), (key("b"), look(1, 1)), (key("c"), look(1, 1))].into());
+        let look = |wasm, toml| Look {
+            wasm: Some((wasm, 0, 0)),
+            toml: Some((toml, 0, 0)),
+        };
+        let mut pending = Pending::new(
+            [
+                (key("a"), look(1, 1)),
+                (key("b"), look(1, 1)),
+                (key("c"), look(1, 1)),
+            ]
+            .into(),
+        );
         pending.compare(now, [(key("a"), look(2, 1)), (key("b"), look(1, 2))].into());
         let later = now + Duration::from_secs(1);
         let found: Vec<_> = std::iter::from_fn(|| pending.pop_due(later)).collect();
-        assert_eq!(found, [(key("a"), What::Everything), (key("b"), What::Settings), (key("c"), What::Everything)]);
+        assert_eq!(
+            found,
+            [
+                (key("a"), What::Everything),
+                (key("b"), What::Settings),
+                (key("c"), What::Everything)
+            ]
+        );
     }
 }

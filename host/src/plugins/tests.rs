@@ -9,7 +9,16 @@ fn names_stay_in_their_folder() {
     for good in ["static-routes", "a", "v1.2_x"] {
         assert!(is_name(good), "{good}");
     }
-    for bad in ["", ".", "..", ".hidden", "a/b", "a\0b", "a b", &"x".repeat(65)] {
+    for bad in [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "a/b",
+        "a\0b",
+        "a b",
+        &"x".repeat(65),
+    ] {
         assert!(!is_name(bad), "{bad}");
     }
 }
@@ -25,10 +34,21 @@ fn files_of_all_tenants_are_taken_at_the_start_and_broken_ones_are_told() {
     world.file("stray.wasm", &router());
     world.file("a/.router.wasm.swp", b"x");
     load_all(&world.dir, &world.plugins).unwrap();
-    assert!(world.view("a", "router").unwrap().settings.bind.unwrap().default);
+    assert!(
+        world
+            .view("a", "router")
+            .unwrap()
+            .settings
+            .bind
+            .unwrap()
+            .default
+    );
     assert!(world.error("b", "page").unwrap().contains("web page"));
     let error = world.error("b", "wrong").unwrap();
-    assert!(error.contains("wrong.toml") && error.contains("bind"), "{error}");
+    assert!(
+        error.contains("wrong.toml") && error.contains("bind"),
+        "{error}"
+    );
     assert_eq!(world.plugins.registry().list("a").len(), 1);
 }
 
@@ -43,13 +63,18 @@ fn a_replaced_file_is_live_and_a_broken_one_changes_nothing() {
     // Renamed over it.
     world.file("a/.new", &version(1));
     fs::rename(world.dir.join("a/.new"), world.dir.join("a/router.wasm")).unwrap();
-    let second = world.wait(|| Some(world.view("a", "router")?.active).filter(|active| *active != first));
+    let second =
+        world.wait(|| Some(world.view("a", "router")?.active).filter(|active| *active != first));
 
     // Copied in place, and broken.
     world.file("a/router.wasm", b"\0asm\x0d\0\x01\0");
     let error = world.wait(|| world.error("a", "router"));
     assert!(error.contains("exports none"), "{error}");
-    assert_eq!(world.view("a", "router").unwrap().active, second, "the live version goes on");
+    assert_eq!(
+        world.view("a", "router").unwrap().active,
+        second,
+        "the live version goes on"
+    );
 
     // A later good file works.
     world.file("a/router.wasm", &version(2));
@@ -71,7 +96,17 @@ fn settings_alone_bind_anew_and_a_deleted_file_unbinds() {
     assert_eq!(world.view("a", "router").unwrap().active, active);
     world.file("a/router.toml", b"[bind]\nnumbers = [\"1*2\"]\n");
     world.wait(|| world.error("a", "router"));
-    assert_eq!(world.view("a", "router").unwrap().settings.bind.unwrap().numbers, ["+1*"], "the old binding stays");
+    assert_eq!(
+        world
+            .view("a", "router")
+            .unwrap()
+            .settings
+            .bind
+            .unwrap()
+            .numbers,
+        ["+1*"],
+        "the old binding stays"
+    );
     fs::remove_file(world.dir.join("a/router.wasm")).unwrap();
     world.wait(|| Some(()).filter(|()| world.view("a", "router").is_none()));
 }
@@ -82,24 +117,50 @@ fn new_settings_do_not_undo_what_was_activated_over_rest() {
     world.file("a/router.wasm", &router());
     load_all(&world.dir, &world.plugins).unwrap();
     let upload = version(7);
-    let deploy = plugin_host::Deploy { tenant: "a", name: "router", bytes: &upload, origin: plugin_host::Origin::Api, settings: None, activate: true, by: "test" };
+    let deploy = plugin_host::Deploy {
+        tenant: "a",
+        name: "router",
+        bytes: &upload,
+        origin: plugin_host::Origin::Api,
+        settings: None,
+        activate: true,
+        by: "test",
+    };
     let digest = world.plugins.deploy(&deploy).unwrap().digest().to_owned();
     world.file("a/router.toml", b"[bind]\ndefault = true\n");
     let folder = Folder::new(&world.dir, world.plugins.clone());
-    folder.apply(&Key { tenant: "a".to_owned(), name: "router".to_owned() }, What::Settings);
+    folder.apply(
+        &Key {
+            tenant: "a".to_owned(),
+            name: "router".to_owned(),
+        },
+        What::Settings,
+    );
     let view = world.view("a", "router").unwrap();
     assert!(view.settings.bind.unwrap().default);
     assert_eq!(view.active, digest);
     // The file goes: the upload answers on, as it is not the folder's.
     fs::remove_file(world.dir.join("a/router.wasm")).unwrap();
-    folder.apply(&Key { tenant: "a".to_owned(), name: "router".to_owned() }, What::Everything);
+    folder.apply(
+        &Key {
+            tenant: "a".to_owned(),
+            name: "router".to_owned(),
+        },
+        What::Everything,
+    );
     assert_eq!(world.view("a", "router").unwrap().active, digest);
+}
+
+/// A component of this workspace.
+pub(crate) fn component(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/plugins/{name}.wasm"));
+    fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask build` makes it", path.display()))
 }
 
 /// A router that dials everybody.
 pub(crate) fn router() -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins/hello-router.wasm");
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask build` makes it", path.display()))
+    component("hello-router")
 }
 
 /// The same with another digest: a custom section at its end.
@@ -116,9 +177,17 @@ struct World {
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = PluginHostConfig { instances: 20, threads: 1, ..PluginHostConfig::new(folder.path().join("data"), Compile::InProcess) };
+        let config = PluginHostConfig {
+            instances: 20,
+            threads: 1,
+            ..PluginHostConfig::new(folder.path().join("data"), Compile::InProcess)
+        };
         let dir = folder.path().join("plugins.d");
-        World { plugins: PluginHost::new(config).unwrap(), _folder: folder, dir }
+        World {
+            plugins: PluginHost::new(config).unwrap(),
+            _folder: folder,
+            dir,
+        }
     }
 
     fn file(&self, name: &str, bytes: &[u8]) {

@@ -20,12 +20,16 @@ pub(super) async fn run(shared: Weak<Shared>, store: Store, orders: Sender<Order
             forget(&store, keep).await;
         }
         {
-            let Some(shared) = shared.upgrade() else { return };
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
             // Calls that end in the meantime go with the same transaction.
             let _ = tokio::time::timeout(patience, shared.hurry.notified()).await;
         }
         loop {
-            let Some(shared) = shared.upgrade() else { return };
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
             match move_batch(&shared, &store, &orders).await {
                 Moved::All => {
                     patience = PACE;
@@ -61,7 +65,14 @@ async fn move_batch(shared: &Shared, store: &Store, orders: &Sender<Order>) -> M
     let moved: Vec<(CallKey, Vec<Place>)> = {
         let mut calls = shared.lock();
         calls.ended.drain(..keys.len());
-        keys.iter().filter_map(|call| calls.journals.remove(call).map(|journal| (*call, journal.places))).collect()
+        keys.iter()
+            .filter_map(|call| {
+                calls
+                    .journals
+                    .remove(call)
+                    .map(|journal| (*call, journal.places))
+            })
+            .collect()
     };
     // The writer has stopped: then the next start finds the calls and the database knows them.
     let _ = orders.send(Order::Moved(moved));
@@ -83,11 +94,21 @@ fn batch(shared: &Shared) -> (Vec<CallKey>, Vec<EndedCall>) {
             journals.push((*call, journal));
         }
     }
-    let places: Vec<&[Place]> = journals.iter().map(|(_, journal)| journal.places.as_slice()).collect();
+    let places: Vec<&[Place]> = journals
+        .iter()
+        .map(|(_, journal)| journal.places.as_slice())
+        .collect();
     let rows = match shared.files.read_all(&places, b'\n') {
-        Ok(lines) => journals.iter().zip(lines).map(|((_, journal), lines)| journal.row(lines)).collect(),
+        Ok(lines) => journals
+            .iter()
+            .zip(lines)
+            .map(|((_, journal), lines)| journal.row(lines))
+            .collect(),
         // One at a time, so that only what cannot be read is missing.
-        Err(_) => journals.iter().map(|(call, journal)| journal.row(lines(shared, *call, journal))).collect(),
+        Err(_) => journals
+            .iter()
+            .map(|(call, journal)| journal.row(lines(shared, *call, journal)))
+            .collect(),
     };
     (keys, rows)
 }

@@ -10,7 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 pub(super) fn recover(spool: &mut Spool, found: Vec<Recovered>) -> io::Result<Calls> {
-    let moved: BTreeSet<CallKey> = found.iter().filter(|record| record.tag == Tag::Moved).map(|record| record.call).collect();
+    let moved: BTreeSet<CallKey> = found
+        .iter()
+        .filter(|record| record.tag == Tag::Moved)
+        .map(|record| record.call)
+        .collect();
     let mut places = BTreeMap::<CallKey, Vec<_>>::new();
     for record in found {
         if !moved.contains(&record.call) && record.tag == Tag::Event {
@@ -38,9 +42,15 @@ pub(super) fn recover(spool: &mut Spool, found: Vec<Recovered>) -> io::Result<Ca
             journal.bytes += u64::from(place.len);
             journal.places.push(*place);
         }
-        let Some((last, _)) = events.last() else { continue };
+        let Some((last, _)) = events.last() else {
+            continue;
+        };
         if !matches!(last.kind, Kind::Ended(_)) {
-            let end = CallEvent { seq: last.seq + 1, t_us: last.t_us, kind: Kind::Ended(Box::new(end(&journal.summary, last.t_us))) };
+            let end = CallEvent {
+                seq: last.seq + 1,
+                t_us: last.t_us,
+                kind: Kind::Ended(Box::new(end(&journal.summary, last.t_us))),
+            };
             journal.summary.read(&end);
             let line = serde_json::to_vec(&end)?;
             journal.places.push(spool.append(call, Tag::Event, &line));
@@ -50,7 +60,10 @@ pub(super) fn recover(spool: &mut Spool, found: Vec<Recovered>) -> io::Result<Ca
     }
     spool.write()?;
     if !calls.ended.is_empty() {
-        tracing::info!(calls = calls.ended.len(), "calls of the last run were found in the spool");
+        tracing::info!(
+            calls = calls.ended.len(),
+            "calls of the last run were found in the spool"
+        );
     }
     Ok(calls)
 }
@@ -63,7 +76,9 @@ fn end(summary: &CallSummary, ended_us: u64) -> Ended {
         caller: summary.from.clone(),
         called: summary.to.clone(),
         received_ms: summary.received_ms,
-        answered_us: summary.answered_ms.map(|at| at.saturating_sub(summary.received_ms) * 1000),
+        answered_us: summary
+            .answered_ms
+            .map(|at| at.saturating_sub(summary.received_ms) * 1000),
         ended_us,
         target: summary.target.clone(),
         target_trunk: summary.target_trunk.clone(),

@@ -62,7 +62,10 @@ impl Spool {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(dir)? {
             let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|stem| stem.parse::<u32>().ok());
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(SUFFIX))
+                .and_then(|stem| stem.parse::<u32>().ok());
             numbers.extend(number);
         }
         numbers.sort_unstable();
@@ -82,9 +85,15 @@ impl Spool {
             file.read_to_end(&mut bytes)?;
             let good = scan(number, &bytes, &mut recovered);
             if good < bytes.len() {
-                tracing::warn!(segment = number, lost = bytes.len() - good, "the end of a journal segment was cut short");
+                tracing::warn!(
+                    segment = number,
+                    lost = bytes.len() - good,
+                    "the end of a journal segment was cut short"
+                );
             }
-            spool.sizes.insert(number, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            spool
+                .sizes
+                .insert(number, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
             spool.files.lock().insert(number, Arc::new(file));
         }
         spool.begin_segment()?;
@@ -96,7 +105,8 @@ impl Spool {
         let offset = self.size() + self.buffer.len() as u32 + HEADER as u32;
         let start = self.buffer.len();
         self.buffer.extend_from_slice(&[0; 8]);
-        self.buffer.extend_from_slice(&media::SessionKey::from(call).0.to_le_bytes());
+        self.buffer
+            .extend_from_slice(&media::SessionKey::from(call).0.to_le_bytes());
         self.buffer.push(match tag {
             Tag::Event => 0,
             Tag::Moved => 1,
@@ -105,7 +115,11 @@ impl Spool {
         let crc = crc32fast::hash(&self.buffer[start + 8..]);
         self.buffer[start..start + 4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
         self.buffer[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
-        Place { segment: self.current, offset, len: payload.len() as u32 }
+        Place {
+            segment: self.current,
+            offset,
+            len: payload.len() as u32,
+        }
     }
 
     /// Bytes that wait in the buffer.
@@ -124,7 +138,8 @@ impl Spool {
         let result = file.write_all_at(&self.buffer, u64::from(size));
         match result {
             Ok(()) => {
-                self.sizes.insert(self.current, size + self.buffer.len() as u32);
+                self.sizes
+                    .insert(self.current, size + self.buffer.len() as u32);
                 self.dirty = true;
                 self.buffer.clear();
                 if self.size() >= self.segment_bytes {
@@ -168,7 +183,11 @@ impl Spool {
 
     /// The oldest segment, if it is not the one that is written to.
     pub fn oldest(&self) -> Option<u32> {
-        self.sizes.keys().next().copied().filter(|segment| *segment != self.current)
+        self.sizes
+            .keys()
+            .next()
+            .copied()
+            .filter(|segment| *segment != self.current)
     }
 
     pub fn segments(&self) -> usize {
@@ -186,7 +205,11 @@ impl Spool {
 
     fn begin_segment(&mut self) -> io::Result<()> {
         let path = self.path(self.current);
-        let mut file = OpenOptions::new().create_new(true).read(true).write(true).open(path)?;
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(path)?;
         file.write_all(MAGIC)?;
         self.files.lock().insert(self.current, Arc::new(file));
         self.sizes.insert(self.current, MAGIC.len() as u32);
@@ -198,7 +221,11 @@ impl Spool {
     }
 
     fn file(&self) -> Arc<File> {
-        self.files.lock().get(&self.current).cloned().expect("the current segment is open")
+        self.files
+            .lock()
+            .get(&self.current)
+            .cloned()
+            .expect("the current segment is open")
     }
 
     fn path(&self, segment: u32) -> PathBuf {
@@ -240,7 +267,9 @@ impl Files {
         let mut rest = pieces.as_slice();
         while let Some((segment, start, ..)) = rest.first().copied() {
             let mut stop = start;
-            let near = |piece: &&(u32, u32, u32, usize, usize), stop: u32| piece.0 == segment && piece.1.saturating_sub(stop) <= GAP && piece.1 - start <= RUN;
+            let near = |piece: &&(u32, u32, u32, usize, usize), stop: u32| {
+                piece.0 == segment && piece.1.saturating_sub(stop) <= GAP && piece.1 - start <= RUN
+            };
             let mut count = 0;
             while let Some(piece) = rest.get(count).filter(|piece| near(piece, stop)) {
                 stop = piece.1 + piece.2;
@@ -250,7 +279,8 @@ impl Files {
             read_at(&files, segment, &mut run, start)?;
             for (_, offset, len, list, at) in &rest[..count] {
                 let from = (offset - start) as usize;
-                out[*list][*at..at + *len as usize].copy_from_slice(&run[from..from + *len as usize]);
+                out[*list][*at..at + *len as usize]
+                    .copy_from_slice(&run[from..from + *len as usize]);
             }
             rest = &rest[count..];
         }
@@ -262,7 +292,12 @@ impl Files {
     }
 }
 
-fn read_at(files: &BTreeMap<u32, Arc<File>>, segment: u32, out: &mut [u8], offset: u32) -> io::Result<()> {
+fn read_at(
+    files: &BTreeMap<u32, Arc<File>>,
+    segment: u32,
+    out: &mut [u8],
+    offset: u32,
+) -> io::Result<()> {
     let file = files.get(&segment).ok_or(io::ErrorKind::NotFound)?;
     file.read_exact_at(out, u64::from(offset))
 }
@@ -274,9 +309,18 @@ fn scan(segment: u32, bytes: &[u8], out: &mut Vec<Recovered>) -> usize {
     }
     let mut at = MAGIC.len();
     while let Some(header) = bytes.get(at..at + HEADER) {
-        let number = |from: usize| u32::from_le_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]]);
+        let number = |from: usize| {
+            u32::from_le_bytes([
+                header[from],
+                header[from + 1],
+                header[from + 2],
+                header[from + 3],
+            ])
+        };
         let (len, crc) = (number(0), number(4));
-        let Some(checked) = bytes.get(at + 8..at + HEADER + len as usize) else { break };
+        let Some(checked) = bytes.get(at + 8..at + HEADER + len as usize) else {
+            break;
+        };
         if crc32fast::hash(checked) != crc {
             break;
         }
@@ -287,8 +331,16 @@ fn scan(segment: u32, bytes: &[u8], out: &mut Vec<Recovered>) -> usize {
             1 => Tag::Moved,
             _ => break,
         };
-        let place = Place { segment, offset: (at + HEADER) as u32, len };
-        out.push(Recovered { call: media::SessionKey(u128::from_le_bytes(call)).into(), tag, place });
+        let place = Place {
+            segment,
+            offset: (at + HEADER) as u32,
+            len,
+        };
+        out.push(Recovered {
+            call: media::SessionKey(u128::from_le_bytes(call)).into(),
+            tag,
+            place,
+        });
         at += HEADER + len as usize;
     }
     at
@@ -319,12 +371,18 @@ mod tests {
         let one = spool.append(key(1), Tag::Event, b"{\"seq\":0}");
         let two = spool.append(key(2), Tag::Moved, b"");
         spool.write().unwrap();
-        assert_eq!(spool.files().read(&[one, two], b'\n').unwrap(), b"{\"seq\":0}\n\n");
+        assert_eq!(
+            spool.files().read(&[one, two], b'\n').unwrap(),
+            b"{\"seq\":0}\n\n"
+        );
         // No goodbye: the process is gone.
         std::mem::forget(spool);
         let (again, found) = Spool::open(folder.path(), 1 << 20).unwrap();
         let found: Vec<_> = found.iter().map(|r| (r.call, r.tag, r.place)).collect();
-        assert_eq!(found, [(key(1), Tag::Event, one), (key(2), Tag::Moved, two)]);
+        assert_eq!(
+            found,
+            [(key(1), Tag::Event, one), (key(2), Tag::Moved, two)]
+        );
         assert_eq!(again.files().read(&[one], 0).unwrap(), b"{\"seq\":0}\0");
     }
 
@@ -335,12 +393,19 @@ mod tests {
         let mut lists = vec![Vec::new(); 7];
         for number in 0..400u32 {
             let payload = vec![b'a' + (number % 26) as u8; (number * 37 % 3000) as usize];
-            lists[(number * number % 7) as usize].push(spool.append(key(number), Tag::Event, &payload));
+            lists[(number * number % 7) as usize].push(spool.append(
+                key(number),
+                Tag::Event,
+                &payload,
+            ));
             spool.write().unwrap();
         }
         assert!(spool.segments() > 2);
         let files = spool.files();
-        let wanted: Vec<_> = lists.iter().map(|places| files.read(places, b'\n').unwrap()).collect();
+        let wanted: Vec<_> = lists
+            .iter()
+            .map(|places| files.read(places, b'\n').unwrap())
+            .collect();
         let lists: Vec<&[Place]> = lists.iter().map(Vec::as_slice).collect();
         assert_eq!(files.read_all(&lists, b'\n').unwrap(), wanted);
     }

@@ -142,7 +142,8 @@ impl CallSummary {
         self.ended_ms = Some(ended.received_ms + ended.ended_us / 1000);
         self.from.clone_from(&ended.caller);
         self.to.clone_from(&ended.called);
-        let known = |told: &Option<String>, seen: &Option<String>| told.clone().or_else(|| seen.clone());
+        let known =
+            |told: &Option<String>, seen: &Option<String>| told.clone().or_else(|| seen.clone());
         self.tenant = known(&ended.tenant, &self.tenant);
         self.trunk = known(&ended.trunk, &self.trunk);
         self.target = known(&ended.target, &self.target);

@@ -33,10 +33,25 @@ impl Writer {
         orders: Receiver<Order>,
     ) -> Self {
         let mut needed = BTreeMap::new();
-        for place in shared.lock().journals.values().flat_map(|journal| &journal.places) {
+        for place in shared
+            .lock()
+            .journals
+            .values()
+            .flat_map(|journal| &journal.places)
+        {
             *needed.entry(place.segment).or_default() += 1;
         }
-        Writer { spool, shared, events, endings, orders, needed, batch: Vec::new(), line: Vec::new(), write_failed: false }
+        Writer {
+            spool,
+            shared,
+            events,
+            endings,
+            orders,
+            needed,
+            batch: Vec::new(),
+            line: Vec::new(),
+            write_failed: false,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -100,7 +115,10 @@ impl Writer {
         let full = self.spool.bytes() > MAX_SPOOL_BYTES;
         for (call, event) in events {
             measure(&event);
-            let journal = calls.journals.entry(call).or_insert_with(|| Journal::new(call));
+            let journal = calls
+                .journals
+                .entry(call)
+                .or_insert_with(|| Journal::new(call));
             journal.summary.read(&event);
             let is_end = matches!(event.kind, Kind::Ended(_));
             if full && !is_end {
@@ -124,7 +142,10 @@ impl Writer {
             Err(error) => {
                 add(Metric::JournalWriteFailed, records);
                 for call in self.batch.iter().rev() {
-                    let lost = calls.journals.get_mut(call).and_then(|journal| journal.places.pop());
+                    let lost = calls
+                        .journals
+                        .get_mut(call)
+                        .and_then(|journal| journal.places.pop());
                     if let Some(place) = lost {
                         release(&mut self.needed, place);
                     }
@@ -168,7 +189,9 @@ impl Writer {
             tracing::warn!(%error, "the journal is not safe from a power cut");
         }
         while let Some(oldest) = self.spool.oldest() {
-            if self.needed.contains_key(&oldest) && !(self.spool.segments() > MANY_SEGMENTS && self.carry_forward(oldest)) {
+            if self.needed.contains_key(&oldest)
+                && !(self.spool.segments() > MANY_SEGMENTS && self.carry_forward(oldest))
+            {
                 break;
             }
             if let Err(error) = self.spool.remove(oldest) {
@@ -187,7 +210,12 @@ impl Writer {
         let mut calls = shared.lock();
         let (mut carried, mut bytes) = (Vec::new(), 0);
         for (call, journal) in &calls.journals {
-            for (at, place) in journal.places.iter().enumerate().filter(|(_, place)| place.segment == segment) {
+            for (at, place) in journal
+                .places
+                .iter()
+                .enumerate()
+                .filter(|(_, place)| place.segment == segment)
+            {
                 carried.push((*call, at, *place));
                 bytes += u64::from(place.len);
             }
@@ -197,7 +225,9 @@ impl Writer {
         }
         let mut fresh = Vec::with_capacity(carried.len());
         for (call, _, place) in &carried {
-            let Ok(mut line) = shared.files.read(&[*place], b'\n') else { return false };
+            let Ok(mut line) = shared.files.read(&[*place], b'\n') else {
+                return false;
+            };
             line.pop();
             fresh.push(self.spool.append(*call, Tag::Event, &line));
         }
@@ -236,7 +266,10 @@ impl Shared {
 
 /// The event itself, or none where the journal is too large for it, or the note of that.
 fn fitting(journal: &mut Journal, event: CallEvent) -> Option<CallEvent> {
-    if journal.bytes < MAX_CALL_BYTES || (event.kind.is_vital() && journal.bytes < 2 * MAX_CALL_BYTES) || matches!(event.kind, Kind::Ended(_)) {
+    if journal.bytes < MAX_CALL_BYTES
+        || (event.kind.is_vital() && journal.bytes < 2 * MAX_CALL_BYTES)
+        || matches!(event.kind, Kind::Ended(_))
+    {
         return Some(event);
     }
     count(Metric::JournalTruncated);
@@ -244,7 +277,10 @@ fn fitting(journal: &mut Journal, event: CallEvent) -> Option<CallEvent> {
         return None;
     }
     let kept = u32::try_from(journal.places.len()).unwrap_or(u32::MAX);
-    Some(CallEvent { kind: Kind::Truncated { kept }, ..event })
+    Some(CallEvent {
+        kind: Kind::Truncated { kept },
+        ..event
+    })
 }
 
 fn release(needed: &mut BTreeMap<u32, u64>, place: Place) {

@@ -18,7 +18,14 @@ pub struct AuditRow {
 }
 
 impl Store {
-    pub async fn audit(&self, tenant: Option<&str>, actor: &str, action: &str, object: &str, detail: &str) -> Result<(), StoreError> {
+    pub async fn audit(
+        &self,
+        tenant: Option<&str>,
+        actor: &str,
+        action: &str,
+        object: &str,
+        detail: &str,
+    ) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO audit (at_ms, tenant, actor, action, object, detail) VALUES ($1, $2, $3, $4, $5, $6)")
             .bind(signed(now_ms()))
             .bind(tenant)
@@ -32,8 +39,15 @@ impl Store {
     }
 
     /// Newest first.
-    pub async fn audit_log(&self, tenant: &str, page: Page) -> Result<Listed<AuditRow>, StoreError> {
-        let total: i64 = sqlx::query_scalar("SELECT count(*) FROM audit WHERE tenant = $1").bind(tenant).fetch_one(&self.pool).await?;
+    pub async fn audit_log(
+        &self,
+        tenant: &str,
+        page: Page,
+    ) -> Result<Listed<AuditRow>, StoreError> {
+        let total: i64 = sqlx::query_scalar("SELECT count(*) FROM audit WHERE tenant = $1")
+            .bind(tenant)
+            .fetch_one(&self.pool)
+            .await?;
         let rows = sqlx::query(
             "SELECT at_ms, tenant, actor, action, object, detail FROM audit WHERE tenant = $1 ORDER BY at_ms DESC, id DESC LIMIT $2 OFFSET $3",
         )
@@ -53,7 +67,10 @@ impl Store {
             })
         };
         let items: Result<_, StoreError> = rows.iter().map(row).collect();
-        Ok(Listed { items: items?, total: total.max(0) as u64 })
+        Ok(Listed {
+            items: items?,
+            total: total.max(0) as u64,
+        })
     }
 }
 
@@ -65,10 +82,28 @@ mod tests {
     #[tokio::test]
     async fn the_log_tells_the_newest_first_and_of_one_tenant_only() {
         let (store, _folder) = store().await;
-        store.audit(Some("a"), "admin", "plugin.create", "x", "").await.unwrap();
-        store.audit(Some("a"), "admin", "plugin.delete", "x", "").await.unwrap();
-        store.audit(Some("b"), "admin", "plugin.create", "y", "").await.unwrap();
-        let log = store.audit_log("a", Page { page: 1, per_page: 10 }).await.unwrap();
+        store
+            .audit(Some("a"), "admin", "plugin.create", "x", "")
+            .await
+            .unwrap();
+        store
+            .audit(Some("a"), "admin", "plugin.delete", "x", "")
+            .await
+            .unwrap();
+        store
+            .audit(Some("b"), "admin", "plugin.create", "y", "")
+            .await
+            .unwrap();
+        let log = store
+            .audit_log(
+                "a",
+                Page {
+                    page: 1,
+                    per_page: 10,
+                },
+            )
+            .await
+            .unwrap();
         assert_eq!(log.total, 2);
         assert_eq!(log.items[0].action, "plugin.delete");
     }

@@ -27,7 +27,9 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         // One statement for many rows: each statement is a trip to the database's thread.
         for calls in calls.chunks(ROWS) {
-            let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO call (call_id, tenant, received_ms, status, summary) ");
+            let mut insert = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO call (call_id, tenant, received_ms, status, summary) ",
+            );
             insert.push_values(calls, |mut row, call| {
                 row.push_bind(&call.call_id)
                     .push_bind(&call.tenant)
@@ -36,21 +38,38 @@ impl Store {
                     .push_bind(&call.summary);
             });
             insert.push(" ON CONFLICT (call_id) DO NOTHING");
-            insert.build().persistent(false).execute(&mut *transaction).await?;
-            let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO call_journal (call_id, lines) ");
+            insert
+                .build()
+                .persistent(false)
+                .execute(&mut *transaction)
+                .await?;
+            let mut insert =
+                QueryBuilder::<Sqlite>::new("INSERT INTO call_journal (call_id, lines) ");
             insert.push_values(calls, |mut row, call| {
                 row.push_bind(&call.call_id).push_bind(pack(&call.lines));
             });
             insert.push(" ON CONFLICT (call_id) DO NOTHING");
-            insert.build().persistent(false).execute(&mut *transaction).await?;
+            insert
+                .build()
+                .persistent(false)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await?;
         Ok(())
     }
 
     /// Summaries, newest first. Without a tenant all calls, also those that were nobody's.
-    pub async fn list_calls(&self, tenant: Option<&str>, page: Page) -> Result<Listed<String>, StoreError> {
-        let total: i64 = sqlx::query_scalar("SELECT count(*) FROM call WHERE $1 IS NULL OR tenant = $1").bind(tenant).fetch_one(&self.pool).await?;
+    pub async fn list_calls(
+        &self,
+        tenant: Option<&str>,
+        page: Page,
+    ) -> Result<Listed<String>, StoreError> {
+        let total: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM call WHERE $1 IS NULL OR tenant = $1")
+                .bind(tenant)
+                .fetch_one(&self.pool)
+                .await?;
         let items = sqlx::query_scalar(
             "SELECT summary FROM call WHERE $1 IS NULL OR tenant = $1 ORDER BY received_ms DESC, call_id DESC LIMIT $2 OFFSET $3",
         )
@@ -59,7 +78,10 @@ impl Store {
         .bind(page.offset())
         .fetch_all(&self.pool)
         .await?;
-        Ok(Listed { items, total: total.max(0) as u64 })
+        Ok(Listed {
+            items,
+            total: total.max(0) as u64,
+        })
     }
 
     pub async fn call(&self, call_id: &str) -> Result<Option<EndedCall>, StoreError> {
@@ -140,14 +162,43 @@ mod tests {
         let (store, _folder) = store().await;
         let calls: Vec<_> = (1..=250).map(|n| call(n, Some("demo"))).collect();
         store.insert_calls(&calls).await.unwrap();
-        let again = EndedCall { summary: "{}".to_owned(), ..call(7, Some("demo")) };
+        let again = EndedCall {
+            summary: "{}".to_owned(),
+            ..call(7, Some("demo"))
+        };
         store.insert_calls(&[again, call(251, None)]).await.unwrap();
-        let all = store.list_calls(None, Page { page: 1, per_page: 2 }).await.unwrap();
+        let all = store
+            .list_calls(
+                None,
+                Page {
+                    page: 1,
+                    per_page: 2,
+                },
+            )
+            .await
+            .unwrap();
         assert_eq!(all.total, 251);
         assert_eq!(all.items, ["{\"n\":251}", "{\"n\":250}"]);
-        let demo = store.list_calls(Some("demo"), Page { page: 125, per_page: 2 }).await.unwrap();
+        let demo = store
+            .list_calls(
+                Some("demo"),
+                Page {
+                    page: 125,
+                    per_page: 2,
+                },
+            )
+            .await
+            .unwrap();
         assert_eq!((demo.total, demo.items.len()), (250, 2));
-        assert_eq!(store.call(&call(7, None).call_id).await.unwrap().unwrap().summary, "{\"n\":7}");
+        assert_eq!(
+            store
+                .call(&call(7, None).call_id)
+                .await
+                .unwrap()
+                .unwrap()
+                .summary,
+            "{\"n\":7}"
+        );
     }
 
     #[test]
@@ -164,9 +215,15 @@ mod tests {
     #[tokio::test]
     async fn old_calls_are_forgotten_with_their_journals() {
         let (store, _folder) = store().await;
-        store.insert_calls(&(1..=1200).map(|n| call(n, None)).collect::<Vec<_>>()).await.unwrap();
+        store
+            .insert_calls(&(1..=1200).map(|n| call(n, None)).collect::<Vec<_>>())
+            .await
+            .unwrap();
         assert_eq!(store.forget_calls_before(1200).await.unwrap(), 1199);
-        let journals: i64 = sqlx::query_scalar("SELECT count(*) FROM call_journal").fetch_one(&store.pool).await.unwrap();
+        let journals: i64 = sqlx::query_scalar("SELECT count(*) FROM call_journal")
+            .fetch_one(&store.pool)
+            .await
+            .unwrap();
         assert_eq!(journals, 1);
     }
 }

@@ -36,7 +36,12 @@ impl Store {
 
     /// Of one tenant, oldest first.
     pub async fn tokens(&self, tenant: &str) -> Result<Vec<TokenRow>, StoreError> {
-        let rows = sqlx::query(&format!("SELECT {COLUMNS} FROM token WHERE tenant = $1 ORDER BY created_ms, id")).bind(tenant).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(&format!(
+            "SELECT {COLUMNS} FROM token WHERE tenant = $1 ORDER BY created_ms, id"
+        ))
+        .bind(tenant)
+        .fetch_all(&self.pool)
+        .await?;
         rows.iter().map(token).collect()
     }
 
@@ -51,7 +56,11 @@ impl Store {
     }
 
     pub async fn delete_token(&self, tenant: &str, id: &str) -> Result<bool, StoreError> {
-        let done = sqlx::query("DELETE FROM token WHERE tenant = $1 AND id = $2").bind(tenant).bind(id).execute(&self.pool).await?;
+        let done = sqlx::query("DELETE FROM token WHERE tenant = $1 AND id = $2")
+            .bind(tenant)
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
         Ok(done.rows_affected() == 1)
     }
 }
@@ -65,7 +74,11 @@ fn token(row: &SqliteRow) -> Result<TokenRow, StoreError> {
         name: row.try_get(2)?,
         hash: row.try_get(3)?,
         prefix: row.try_get(4)?,
-        scopes: row.try_get::<String, _>(5)?.split_whitespace().map(str::to_owned).collect(),
+        scopes: row
+            .try_get::<String, _>(5)?
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
         created_ms: row.try_get::<i64, _>(6)?.max(0) as u64,
         expires_ms: row.try_get::<Option<i64>, _>(7)?.map(|ms| ms.max(0) as u64),
     })
@@ -91,10 +104,16 @@ mod tests {
         };
         store.insert_token(&token("good", None)).await.unwrap();
         store.insert_token(&token("old", Some(5))).await.unwrap();
-        assert_eq!(store.token_by_hash(b"good").await.unwrap().unwrap().scopes, ["read", "publish"]);
+        assert_eq!(
+            store.token_by_hash(b"good").await.unwrap().unwrap().scopes,
+            ["read", "publish"]
+        );
         assert_eq!(store.token_by_hash(b"old").await.unwrap(), None);
         assert_eq!(store.tokens("a").await.unwrap().len(), 2);
-        assert!(!store.delete_token("b", "good").await.unwrap(), "another tenant's");
+        assert!(
+            !store.delete_token("b", "good").await.unwrap(),
+            "another tenant's"
+        );
         assert!(store.delete_token("a", "good").await.unwrap());
     }
 }

@@ -35,7 +35,11 @@ pub fn prometheus() -> String {
                 Type::Counter => "counter",
                 Type::Gauge => "gauge",
             };
-            let _ = writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", row.name, row.help, row.name);
+            let _ = writeln!(
+                out,
+                "# HELP {} {}\n# TYPE {} {kind}",
+                row.name, row.help, row.name
+            );
             before = row.name;
         }
         let value = read(row.metric);
@@ -134,13 +138,23 @@ mod tests {
         let mut rows = BTreeSet::new();
         let mut names = Vec::new();
         for row in &TABLE {
-            assert!(rows.insert((row.name, row.label)), "{} {} twice", row.name, row.label);
+            assert!(
+                rows.insert((row.name, row.label)),
+                "{} {} twice",
+                row.name,
+                row.label
+            );
             if names.last() != Some(&row.name) {
                 assert!(!names.contains(&row.name), "{} in two places", row.name);
                 names.push(row.name);
             }
             assert!(row.name.starts_with("gatepost_"), "{}", row.name);
-            assert_eq!(row.kind == Type::Counter, row.name.ends_with("_total"), "{}", row.name);
+            assert_eq!(
+                row.kind == Type::Counter,
+                row.name.ends_with("_total"),
+                "{}",
+                row.name
+            );
         }
     }
 
@@ -148,8 +162,18 @@ mod tests {
     fn a_scrape_tells_each_name_once_and_each_row() {
         add(Metric::MediaReceived, 3);
         let text = prometheus();
-        assert_eq!(text.matches("# TYPE gatepost_media_packets_total counter").count(), 1);
-        assert!(text.contains("gatepost_media_packets_total{direction=\"received\"} "), "{text}");
-        assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), TABLE.len());
+        assert_eq!(
+            text.matches("# TYPE gatepost_media_packets_total counter")
+                .count(),
+            1
+        );
+        assert!(
+            text.contains("gatepost_media_packets_total{direction=\"received\"} "),
+            "{text}"
+        );
+        assert_eq!(
+            text.lines().filter(|line| !line.starts_with('#')).count(),
+            TABLE.len()
+        );
     }
 }

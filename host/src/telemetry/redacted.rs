@@ -33,7 +33,11 @@ mod tests {
 
     #[test]
     fn a_number_is_hidden_unless_the_log_takes_trace() {
-        let quiet = tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).finish();
-        with_default(quiet, || assert_eq!(Redacted("+15551234").to_string(), "[redacted]"));
+        let quiet = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::INFO)
+            .finish();
+        with_default(quiet, || {
+            assert_eq!(Redacted("+15551234").to_string(), "[redacted]")
+        });
     }
 }

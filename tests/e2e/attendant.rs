@@ -23,10 +23,6 @@ fn journal(node: &Gatepost) -> String {
 }
 
 /// Prompts are tones of their own, so that a test hears which one plays.
-fn prompt(hz: f64, ms: usize) -> Vec<i16> {
-    (0..ms * 8).map(|i| (6_000.0 * (2.0 * std::f64::consts::PI * hz * i as f64 / 8_000.0).sin()) as i16).collect()
-}
-
 fn node(callee: &Ua) -> Gatepost {
     let settings = format!(
         "[bind]\nnumbers = [\"100\"]\n[config]\nprompt = \"welcome.wav\"\ninvalid_prompt = \"invalid.wav\"\nno_input_prompt = \"no-input.wav\"\n\
@@ -34,10 +30,10 @@ fn node(callee: &Ua) -> Gatepost {
         callee.port()
     );
     Setup::new()
-        .file("prompts/welcome.wav", &wav::file(8_000, &prompt(500.0, 400)))
-        .file("prompts/invalid.wav", &wav::file(8_000, &prompt(700.0, 200)))
-        .file("prompts/no-input.wav", &wav::file(8_000, &prompt(900.0, 200)))
-        .file("prompts/goodbye.wav", &wav::file(8_000, &prompt(1_100.0, 200)))
+        .file("prompts/welcome.wav", &wav::file(8_000, &wav::tone(500.0, 400)))
+        .file("prompts/invalid.wav", &wav::file(8_000, &wav::tone(700.0, 200)))
+        .file("prompts/no-input.wav", &wav::file(8_000, &wav::tone(900.0, 200)))
+        .file("prompts/goodbye.wav", &wav::file(8_000, &wav::tone(1_100.0, 200)))
         .plugin("demo", "auto-attendant", "auto-attendant", &settings)
         .start()
 }
@@ -61,29 +57,13 @@ fn listen(ua: &Ua, time: Duration) -> Vec<i16> {
     packets.iter().filter(|p| p.payload_type == 0).flat_map(|p| p.payload.iter().map(|&b| wav::from_pcmu(b))).collect()
 }
 
-/// Share of the energy that lies at this frequency (Goertzel).
-fn share(samples: &[i16], hz: f64) -> f64 {
-    let c = 2.0 * (2.0 * std::f64::consts::PI * hz / 8_000.0).cos();
-    let (mut a, mut b) = (0.0, 0.0);
-    for &s in samples {
-        (a, b) = (f64::from(s) + c * a - b, a);
-    }
-    let power = a * a + b * b - c * a * b;
-    let energy: f64 = samples.iter().map(|&s| f64::from(s).powi(2)).sum();
-    if energy == 0.0 { 0.0 } else { power / (energy * samples.len() as f64 / 2.0) }
-}
-
-fn heard(samples: &[i16], hz: f64) -> bool {
-    samples.chunks(400).any(|c| c.len() == 400 && share(c, hz) > 0.8)
-}
-
 #[test]
 fn the_prompt_arrives_sample_by_sample() {
     let callee = Ua::new("callee");
     let node = node(&callee);
     let (mut caller, dialog, _) = call(&node);
     let got = listen(&caller, Duration::from_millis(800));
-    let sent: Vec<i16> = prompt(500.0, 400).iter().map(|&s| wav::from_pcmu(wav::to_pcmu(s))).collect();
+    let sent: Vec<i16> = wav::tone(500.0, 400).iter().map(|&s| wav::from_pcmu(wav::to_pcmu(s))).collect();
     let start = got.windows(sent.len()).position(|w| w.iter().zip(&sent).all(|(a, b)| (i32::from(*a) - i32::from(*b)).abs() <= 256));
     assert!(start.is_some(), "the prompt is not in the {} samples that came", got.len());
     caller.bye(&dialog);
@@ -98,7 +78,7 @@ fn pressing_1_puts_the_caller_through() {
     for i in 0..5u16 {
         caller.send_rtp(media, 0, i == 0, i, u32::from(i) * 160, SSRC, &[0xff; 160]);
     }
-    assert!(heard(&listen(&caller, Duration::from_millis(200)), 500.0), "the welcome plays");
+    assert!(wav::heard(&listen(&caller, Duration::from_millis(200)), 500.0), "the welcome plays");
     caller.press(media, 101, '1', 5, 800, SSRC);
     let invite = callee.expect_request("INVITE");
     assert!(invite.first_line().contains("sip:sales@"), "{}", invite.text);
@@ -107,14 +87,14 @@ fn pressing_1_puts_the_caller_through() {
     callee.reply(&invite, "200 OK", "", &answer);
     callee.expect_request("ACK");
     // Audio flows both ways now.
-    let tone: Vec<u8> = prompt(1_500.0, 20).iter().map(|&s| wav::to_pcmu(s)).collect();
+    let tone: Vec<u8> = wav::tone(1_500.0, 20).iter().map(|&s| wav::to_pcmu(s)).collect();
     for i in 0..20u16 {
         caller.send_rtp(media, 0, false, 20 + i, 4_000 + u32::from(i) * 160, SSRC, &tone);
         callee.send_rtp(invite.media(), 0, i == 0, i, u32::from(i) * 160, 77, &tone);
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(heard(&listen(&callee, Duration::from_millis(200)), 1_500.0), "the callee hears the caller");
-    assert!(heard(&listen(&caller, Duration::from_millis(200)), 1_500.0), "the caller hears the callee");
+    assert!(wav::heard(&listen(&callee, Duration::from_millis(200)), 1_500.0), "the callee hears the caller");
+    assert!(wav::heard(&listen(&caller, Duration::from_millis(200)), 1_500.0), "the caller hears the callee");
     let from_callee = callee.dialog_of(&invite);
     callee.bye(&from_callee);
     caller.expect_bye();
@@ -127,13 +107,13 @@ fn a_wrong_digit_is_told_and_the_menu_comes_again() {
     let node = node(&callee);
     let (mut caller, dialog, media) = call(&node);
     caller.send_rtp(media, 0, true, 0, 0, SSRC, &[0xff; 160]);
-    assert!(heard(&listen(&caller, Duration::from_millis(200)), 500.0), "the welcome plays");
+    assert!(wav::heard(&listen(&caller, Duration::from_millis(200)), 500.0), "the welcome plays");
     caller.press(media, 101, '7', 1, 160, SSRC);
     let got = listen(&caller, Duration::from_millis(1_500));
     caller.bye(&dialog);
     let events = journal(&node);
-    assert!(heard(&got, 700.0), "the prompt for a wrong digit is not heard: {events}");
-    assert!(heard(&got, 500.0), "the menu is not heard: {events}");
+    assert!(wav::heard(&got, 700.0), "the prompt for a wrong digit is not heard: {events}");
+    assert!(wav::heard(&got, 500.0), "the menu is not heard: {events}");
 }
 
 #[test]
@@ -142,8 +122,8 @@ fn a_caller_who_presses_nothing_is_told_goodbye() {
     let node = node(&callee);
     let (caller, _, _) = call(&node);
     let got = listen(&caller, Duration::from_millis(4_500));
-    assert!(heard(&got, 900.0), "the prompt for no input");
-    assert!(heard(&got, 1_100.0), "the goodbye");
+    assert!(wav::heard(&got, 900.0), "the prompt for no input");
+    assert!(wav::heard(&got, 1_100.0), "the goodbye");
     caller.expect_bye();
 }
 

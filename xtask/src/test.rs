@@ -10,6 +10,7 @@ use std::process::Command;
 const END_TO_END: &[&str] = &[
     "calls",
     "audio",
+    "baresip",
     "attendant",
     "twilio",
     "ai",

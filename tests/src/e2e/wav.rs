@@ -63,3 +63,26 @@ pub fn chirp(ms: u32) -> Vec<i16> {
         })
         .collect()
 }
+
+/// One tone, `ms` long at 8 kHz.
+pub fn tone(hz: f64, ms: usize) -> Vec<i16> {
+    (0..ms * 8).map(|i| (6_000.0 * (2.0 * std::f64::consts::PI * hz * i as f64 / 8_000.0).sin()) as i16).collect()
+}
+
+/// Share of the energy that lies at this frequency (Goertzel).
+fn share(samples: &[i16], hz: f64) -> f64 {
+    let c = 2.0 * (2.0 * std::f64::consts::PI * hz / 8_000.0).cos();
+    let (mut a, mut b) = (0.0, 0.0);
+    for &s in samples {
+        (a, b) = (f64::from(s) + c * a - b, a);
+    }
+    let power = a * a + b * b - c * a * b;
+    let energy: f64 = samples.iter().map(|&s| f64::from(s).powi(2)).sum();
+    if energy == 0.0 { 0.0 } else { power / (energy * samples.len() as f64 / 2.0) }
+}
+
+/// Is this tone in there, for 50 ms at least?
+pub fn heard(samples: &[i16], hz: f64) -> bool {
+    samples.chunks(400).any(|c| c.len() == 400 && share(c, hz) > 0.8)
+}
+

@@ -76,7 +76,12 @@ pub fn run() -> ExitCode {
         Command::Serve { config } => serve::run(&config),
         Command::Check { config } => check::run(&config),
         Command::Plugin(Plugin::Check { file, json }) => plugin::check(&file, json),
-        Command::Replay { call, with, config, json } => replay::run(&config, &call, &with, json),
+        Command::Replay {
+            call,
+            with,
+            config,
+            json,
+        } => replay::run(&config, &call, &with, json),
         Command::Compile { arguments } => plugin::compile(&arguments),
     };
     result.unwrap_or_else(|error| {

@@ -28,8 +28,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// A foreign crate and the only places (path prefixes) that may name it.
 const DOORS: &[(&str, &[&str])] = &[
-    ("rsip", &["host/core/sip/tests/", "host/core/sip/src/message"]),
-    ("rtp", &["host/core/media/tests/", "host/core/media/src/packet"]),
+    (
+        "rsip",
+        &["host/core/sip/tests/", "host/core/sip/src/message"],
+    ),
+    (
+        "rtp",
+        &["host/core/media/tests/", "host/core/media/src/packet"],
+    ),
     ("rtp_types", &["host/core/media/src/packet"]),
     ("rtcp_types", &["host/core/media/src/packet"]),
     ("rubato", &["host/core/media/src/resample"]),
@@ -55,11 +61,18 @@ fn packages_depend_only_inwards() {
     let packages = workspace_packages();
     let ours: Vec<&str> = packages.iter().map(|(name, _)| name.as_str()).collect();
     for (name, manifest) in &packages {
-        let may = allowed.get(name.as_str()).unwrap_or_else(|| panic!("package {name} is not in the table MAY_USE"));
+        let may = allowed
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("package {name} is not in the table MAY_USE"));
         for section in ["dependencies", "build-dependencies"] {
-            let Some(dependencies) = manifest.get(section).and_then(|d| d.as_table()) else { continue };
+            let Some(dependencies) = manifest.get(section).and_then(|d| d.as_table()) else {
+                continue;
+            };
             for dependency in dependencies.keys().filter(|d| ours.contains(&d.as_str())) {
-                assert!(may.contains(&dependency.as_str()), "{name} may not depend on {dependency}");
+                assert!(
+                    may.contains(&dependency.as_str()),
+                    "{name} may not depend on {dependency}"
+                );
             }
         }
     }
@@ -69,7 +82,11 @@ fn packages_depend_only_inwards() {
 fn foreign_types_enter_by_their_door() {
     let mut wrong = Vec::new();
     for file in rust_files(&root()) {
-        let path = file.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        let path = file
+            .strip_prefix(root())
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         if path.starts_with("tests/architecture/") {
             continue;
         }
@@ -114,18 +131,28 @@ fn every_public_world_is_documented_for_authors() {
         let mut before = "";
         for line in text.lines() {
             let starts = line.starts_with("interface ") || line.starts_with("world host");
-            assert!(!starts || before.trim_start().starts_with("///"), "{}: `{line}` has no doc comment", file.path().display());
+            assert!(
+                !starts || before.trim_start().starts_with("///"),
+                "{}: `{line}` has no doc comment",
+                file.path().display()
+            );
             before = line;
         }
     }
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
 }
 
 fn workspace_packages() -> Vec<(String, toml::Table)> {
-    let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
     let members = manifest["workspace"]["members"].as_array().unwrap();
     members
         .iter()
@@ -145,7 +172,10 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
             let path = entry.path();
             let name = entry.file_name();
             if path.is_dir() {
-                if name != "target" && !name.to_string_lossy().starts_with('.') && name != "node_modules" {
+                if name != "target"
+                    && !name.to_string_lossy().starts_with('.')
+                    && name != "node_modules"
+                {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|e| e == "rs") {
@@ -158,7 +188,8 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
 }
 
 /// `name::` or `use name` as a whole word.
@@ -167,6 +198,7 @@ fn names_crate(line: &str, name: &str) -> bool {
     line.match_indices(&path).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         // `crate::rtp::` and `media::rtp::` are our own modules.
-        before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':') || line[..at].ends_with(" ::")
+        before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':')
+            || line[..at].ends_with(" ::")
     })
 }

@@ -39,32 +39,59 @@ fn every_suite_passes_but_for_what_is_not_there_yet() {
         wrong.extend(run(suite, &suites.join(script), &sip, &more));
     }
     let check = format!("{} plugin check {{file}}", binary().display());
-    wrong.extend(run("wasm", &suites.join("wasm/run_wasm.py"), "none", &["--cmd", &check]));
-    assert!(wrong.is_empty(), "{}\n--- gatepost's last lines ---\n{}", wrong.join("\n"), last_lines(&node.log()));
+    wrong.extend(run(
+        "wasm",
+        &suites.join("wasm/run_wasm.py"),
+        "none",
+        &["--cmd", &check],
+    ));
+    assert!(
+        wrong.is_empty(),
+        "{}\n--- gatepost's last lines ---\n{}",
+        wrong.join("\n"),
+        last_lines(&node.log())
+    );
 }
 
 /// What went otherwise than the table says.
 fn run(suite: &str, script: &Path, sut: &str, more: &[&str]) -> Vec<String> {
     let rows = tempfile::NamedTempFile::new().expect("a file");
-    let out = Command::new("python3").arg(script).arg(sut).arg("--json").arg(rows.path()).args(more).output().expect("python3 runs");
+    let out = Command::new("python3")
+        .arg(script)
+        .arg(sut)
+        .arg("--json")
+        .arg(rows.path())
+        .args(more)
+        .output()
+        .expect("python3 runs");
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     println!("== {suite}: {}", text.lines().last().unwrap_or(""));
     let mut wrong = Vec::new();
     let mut seen = 0;
     for line in text.lines() {
-        let Some((verdict, rest)) = line.split_once(' ').filter(|(v, _)| matches!(*v, "PASS" | "FAIL" | "SKIP")) else { continue };
+        let Some((verdict, rest)) = line
+            .split_once(' ')
+            .filter(|(v, _)| matches!(*v, "PASS" | "FAIL" | "SKIP"))
+        else {
+            continue;
+        };
         let name = rest.split_whitespace().next().unwrap_or("");
         let expected = NOT_YET.iter().find(|(s, n, _)| *s == suite && *n == name);
         seen += 1;
         match (verdict, expected) {
             ("FAIL", None) => wrong.push(format!("{suite}: {line}")),
-            ("PASS", Some((_, _, why))) => wrong.push(format!("{suite}: {name} passes: take it out of the table (it said: {why})")),
+            ("PASS", Some((_, _, why))) => wrong.push(format!(
+                "{suite}: {name} passes: take it out of the table (it said: {why})"
+            )),
             ("FAIL", Some((_, _, why))) => println!("   not yet: {name} ({why})"),
             _ => {}
         }
     }
     if seen == 0 {
-        wrong.push(format!("{suite}: no case ran:\n{text}{}", String::from_utf8_lossy(&out.stderr)));
+        wrong.push(format!(
+            "{suite}: no case ran:\n{text}{}",
+            String::from_utf8_lossy(&out.stderr)
+        ));
     }
     wrong
 }

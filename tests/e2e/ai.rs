@@ -38,7 +38,13 @@ struct Phone {
 
 impl Phone {
     fn new(ua: Ua, to: SocketAddr) -> Phone {
-        Phone { ua, to, sequence: 0, next: Instant::now(), heard: VecDeque::new() }
+        Phone {
+            ua,
+            to,
+            sequence: 0,
+            next: Instant::now(),
+            heard: VecDeque::new(),
+        }
     }
 
     /// Sends for so long, loud or silent, and listens meanwhile.
@@ -46,13 +52,34 @@ impl Phone {
         let speech: Vec<u8> = wav::chirp(20).iter().map(|&s| wav::to_pcmu(s)).collect();
         let end = Instant::now() + time;
         while Instant::now() < end {
-            let frame = if loud { speech.as_slice() } else { &[0xff; 160] };
-            self.ua.send_rtp(self.to, 0, self.sequence == 0, self.sequence, u32::from(self.sequence) * 160, 5, frame);
+            let frame = if loud {
+                speech.as_slice()
+            } else {
+                &[0xff; 160]
+            };
+            self.ua.send_rtp(
+                self.to,
+                0,
+                self.sequence == 0,
+                self.sequence,
+                u32::from(self.sequence) * 160,
+                5,
+                frame,
+            );
             self.sequence += 1;
             self.next += Duration::from_millis(20);
-            while let Some(left) = self.next.checked_duration_since(Instant::now()).filter(|l| !l.is_zero()) {
+            while let Some(left) = self
+                .next
+                .checked_duration_since(Instant::now())
+                .filter(|l| !l.is_zero())
+            {
                 if let Some(packet) = self.ua.receive_rtp(left) {
-                    let loudness = packet.payload.iter().map(|&b| i32::from(wav::from_pcmu(b)).abs()).sum::<i32>() / packet.payload.len().max(1) as i32;
+                    let loudness = packet
+                        .payload
+                        .iter()
+                        .map(|&b| i32::from(wav::from_pcmu(b)).abs())
+                        .sum::<i32>()
+                        / packet.payload.len().max(1) as i32;
                     self.heard.push_back((Instant::now(), loudness));
                 }
             }
@@ -60,7 +87,10 @@ impl Phone {
     }
 
     fn loud_since(&self, since: Instant) -> usize {
-        self.heard.iter().filter(|(at, loudness)| *at >= since && *loudness > 1_000).count()
+        self.heard
+            .iter()
+            .filter(|(at, loudness)| *at >= since && *loudness > 1_000)
+            .count()
     }
 }
 
@@ -85,21 +115,34 @@ fn a_caller_talks_interrupts_and_is_transferred_by_the_ai() {
     phone.send(false, Duration::from_millis(600));
     let updates = ai.received("session.update");
     assert_eq!(updates.len(), 1, "{:?}", ai.log());
-    assert_eq!(updates[0]["session"]["tools"][0]["name"], "transfer_call", "{}", updates[0]);
+    assert_eq!(
+        updates[0]["session"]["tools"][0]["name"], "transfer_call",
+        "{}",
+        updates[0]
+    );
 
     // Turn 1: the answer, three seconds of tone, is sent at once and played in real time.
     phone.send(true, Duration::from_millis(500));
     let asked = Instant::now();
     phone.send(false, Duration::from_millis(1_300));
     let loud = phone.loud_since(asked);
-    assert!((15..=66).contains(&loud), "{loud} loud packets in 1.3 s: neither silence nor a burst");
+    assert!(
+        (15..=66).contains(&loud),
+        "{loud} loud packets in 1.3 s: neither silence nor a burst"
+    );
 
     // Barge-in: the tone stops although most of it was not played yet.
     phone.send(true, Duration::from_millis(400));
     let stopped = Instant::now();
     phone.send(false, Duration::from_millis(100));
-    assert!(phone.loud_since(stopped) <= 2, "{} loud packets after the interruption", phone.loud_since(stopped));
-    let truncated = wait_for("the truncation", Duration::from_secs(3), || ai.received("conversation.item.truncate").into_iter().next());
+    assert!(
+        phone.loud_since(stopped) <= 2,
+        "{} loud packets after the interruption",
+        phone.loud_since(stopped)
+    );
+    let truncated = wait_for("the truncation", Duration::from_secs(3), || {
+        ai.received("conversation.item.truncate").into_iter().next()
+    });
     let end = truncated["audio_end_ms"].as_u64().expect("milliseconds");
     assert!((300..=2_400).contains(&end), "{end} ms were played of 3000");
 
@@ -110,20 +153,38 @@ fn a_caller_talks_interrupts_and_is_transferred_by_the_ai() {
     let answer = callee.sdp(CODECS);
     callee.reply(&invite, "200 OK", "", &answer);
     callee.expect_request("ACK");
-    let outputs: Vec<_> = ai.received("conversation.item.create").into_iter().filter(|e| e["item"]["type"] == "function_call_output").collect();
+    let outputs: Vec<_> = ai
+        .received("conversation.item.create")
+        .into_iter()
+        .filter(|e| e["item"]["type"] == "function_call_output")
+        .collect();
     assert_eq!(outputs.len(), 1, "{:?}", ai.log());
-    assert!(outputs[0]["item"]["output"].as_str().is_some_and(|o| o.contains("true")), "{}", outputs[0]);
+    assert!(
+        outputs[0]["item"]["output"]
+            .as_str()
+            .is_some_and(|o| o.contains("true")),
+        "{}",
+        outputs[0]
+    );
     let bridged = Instant::now();
     for i in 0..15u16 {
         let tone: Vec<u8> = wav::chirp(20).iter().map(|&s| wav::to_pcmu(s)).collect();
         callee.send_rtp(invite.media(), 0, i == 0, i, u32::from(i) * 160, 9, &tone);
         phone.send(false, Duration::from_millis(20));
     }
-    assert!(phone.loud_since(bridged) >= 8, "the caller hears the callee: {}", phone.loud_since(bridged));
+    assert!(
+        phone.loud_since(bridged) >= 8,
+        "the caller hears the callee: {}",
+        phone.loud_since(bridged)
+    );
     let from_callee = callee.dialog_of(&invite);
     callee.bye(&from_callee);
     phone.ua.expect_bye();
-    assert_eq!(ai.complaints(), Vec::<serde_json::Value>::new(), "OpenAI's types or order were violated");
+    assert_eq!(
+        ai.complaints(),
+        Vec::<serde_json::Value>::new(),
+        "OpenAI's types or order were violated"
+    );
 }
 
 #[test]
@@ -132,7 +193,11 @@ fn a_human_is_dialled_where_the_platform_cannot_be_reached() {
     let node = node(free_port(), &callee);
     let (phone, dialog) = call(&node);
     let invite = callee.expect_request("INVITE");
-    assert!(invite.first_line().contains("sip:operator@"), "{}", invite.text);
+    assert!(
+        invite.first_line().contains("sip:operator@"),
+        "{}",
+        invite.text
+    );
     let answer = callee.sdp(CODECS);
     callee.reply(&invite, "200 OK", "", &answer);
     callee.expect_request("ACK");

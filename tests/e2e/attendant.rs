@@ -10,13 +10,22 @@ const SSRC: u32 = 0x0a0b_0c0d;
 
 /// What the last call's journal says, without its SIP messages.
 fn journal(node: &Gatepost) -> String {
-    let call = wait_for("the call in the history", Duration::from_secs(5), || node.history().into_iter().next());
-    let events = node.get(&format!("/api/calls/{}/events?per_page=200", call["call_id"].as_str().unwrap_or("")));
+    let call = wait_for("the call in the history", Duration::from_secs(5), || {
+        node.history().into_iter().next()
+    });
+    let events = node.get(&format!(
+        "/api/calls/{}/events?per_page=200",
+        call["call_id"].as_str().unwrap_or("")
+    ));
     let told: Vec<String> = events["items"]
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|e| !e["kind"].as_str().is_some_and(|k| k.starts_with("sip") || k == "step"))
+        .filter(|e| {
+            !e["kind"]
+                .as_str()
+                .is_some_and(|k| k.starts_with("sip") || k == "step")
+        })
         .map(|e| format!("{} {} {}", e["t_us"], e["kind"], e["payload"]))
         .collect();
     told.join("\n")
@@ -30,10 +39,22 @@ fn node(callee: &Ua) -> Gatepost {
         callee.port()
     );
     Setup::new()
-        .file("prompts/welcome.wav", &wav::file(8_000, &wav::tone(500.0, 400)))
-        .file("prompts/invalid.wav", &wav::file(8_000, &wav::tone(700.0, 200)))
-        .file("prompts/no-input.wav", &wav::file(8_000, &wav::tone(900.0, 200)))
-        .file("prompts/goodbye.wav", &wav::file(8_000, &wav::tone(1_100.0, 200)))
+        .file(
+            "prompts/welcome.wav",
+            &wav::file(8_000, &wav::tone(500.0, 400)),
+        )
+        .file(
+            "prompts/invalid.wav",
+            &wav::file(8_000, &wav::tone(700.0, 200)),
+        )
+        .file(
+            "prompts/no-input.wav",
+            &wav::file(8_000, &wav::tone(900.0, 200)),
+        )
+        .file(
+            "prompts/goodbye.wav",
+            &wav::file(8_000, &wav::tone(1_100.0, 200)),
+        )
         .plugin("demo", "auto-attendant", "auto-attendant", &settings)
         .start()
 }
@@ -54,7 +75,11 @@ fn listen(ua: &Ua, time: Duration) -> Vec<i16> {
     while let Some(left) = end.checked_duration_since(Instant::now()) {
         packets.extend(ua.receive_rtp(left));
     }
-    packets.iter().filter(|p| p.payload_type == 0).flat_map(|p| p.payload.iter().map(|&b| wav::from_pcmu(b))).collect()
+    packets
+        .iter()
+        .filter(|p| p.payload_type == 0)
+        .flat_map(|p| p.payload.iter().map(|&b| wav::from_pcmu(b)))
+        .collect()
 }
 
 #[test]
@@ -63,9 +88,20 @@ fn the_prompt_arrives_sample_by_sample() {
     let node = node(&callee);
     let (mut caller, dialog, _) = call(&node);
     let got = listen(&caller, Duration::from_millis(800));
-    let sent: Vec<i16> = wav::tone(500.0, 400).iter().map(|&s| wav::from_pcmu(wav::to_pcmu(s))).collect();
-    let start = got.windows(sent.len()).position(|w| w.iter().zip(&sent).all(|(a, b)| (i32::from(*a) - i32::from(*b)).abs() <= 256));
-    assert!(start.is_some(), "the prompt is not in the {} samples that came", got.len());
+    let sent: Vec<i16> = wav::tone(500.0, 400)
+        .iter()
+        .map(|&s| wav::from_pcmu(wav::to_pcmu(s)))
+        .collect();
+    let start = got.windows(sent.len()).position(|w| {
+        w.iter()
+            .zip(&sent)
+            .all(|(a, b)| (i32::from(*a) - i32::from(*b)).abs() <= 256)
+    });
+    assert!(
+        start.is_some(),
+        "the prompt is not in the {} samples that came",
+        got.len()
+    );
     caller.bye(&dialog);
 }
 
@@ -73,32 +109,55 @@ fn the_prompt_arrives_sample_by_sample() {
 fn pressing_1_puts_the_caller_through() {
     let mut callee = Ua::new("callee");
     let node = node(&callee);
-    let (mut caller, dialog, media) = call(&node);
+    let (caller, _dialog, media) = call(&node);
     // A phone sends audio before its user presses anything.
     for i in 0..5u16 {
         caller.send_rtp(media, 0, i == 0, i, u32::from(i) * 160, SSRC, &[0xff; 160]);
     }
-    assert!(wav::heard(&listen(&caller, Duration::from_millis(200)), 500.0), "the welcome plays");
+    assert!(
+        wav::heard(&listen(&caller, Duration::from_millis(200)), 500.0),
+        "the welcome plays"
+    );
     caller.press(media, 101, '1', 5, 800, SSRC);
     let invite = callee.expect_request("INVITE");
-    assert!(invite.first_line().contains("sip:sales@"), "{}", invite.text);
+    assert!(
+        invite.first_line().contains("sip:sales@"),
+        "{}",
+        invite.text
+    );
     let answer = callee.sdp(CODECS);
     callee.reply(&invite, "180 Ringing", "", "");
     callee.reply(&invite, "200 OK", "", &answer);
     callee.expect_request("ACK");
     // Audio flows both ways now.
-    let tone: Vec<u8> = wav::tone(1_500.0, 20).iter().map(|&s| wav::to_pcmu(s)).collect();
+    let tone: Vec<u8> = wav::tone(1_500.0, 20)
+        .iter()
+        .map(|&s| wav::to_pcmu(s))
+        .collect();
     for i in 0..20u16 {
-        caller.send_rtp(media, 0, false, 20 + i, 4_000 + u32::from(i) * 160, SSRC, &tone);
+        caller.send_rtp(
+            media,
+            0,
+            false,
+            20 + i,
+            4_000 + u32::from(i) * 160,
+            SSRC,
+            &tone,
+        );
         callee.send_rtp(invite.media(), 0, i == 0, i, u32::from(i) * 160, 77, &tone);
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(wav::heard(&listen(&callee, Duration::from_millis(200)), 1_500.0), "the callee hears the caller");
-    assert!(wav::heard(&listen(&caller, Duration::from_millis(200)), 1_500.0), "the caller hears the callee");
+    assert!(
+        wav::heard(&listen(&callee, Duration::from_millis(200)), 1_500.0),
+        "the callee hears the caller"
+    );
+    assert!(
+        wav::heard(&listen(&caller, Duration::from_millis(200)), 1_500.0),
+        "the caller hears the callee"
+    );
     let from_callee = callee.dialog_of(&invite);
     callee.bye(&from_callee);
     caller.expect_bye();
-    drop(dialog);
 }
 
 #[test]
@@ -107,12 +166,18 @@ fn a_wrong_digit_is_told_and_the_menu_comes_again() {
     let node = node(&callee);
     let (mut caller, dialog, media) = call(&node);
     caller.send_rtp(media, 0, true, 0, 0, SSRC, &[0xff; 160]);
-    assert!(wav::heard(&listen(&caller, Duration::from_millis(200)), 500.0), "the welcome plays");
+    assert!(
+        wav::heard(&listen(&caller, Duration::from_millis(200)), 500.0),
+        "the welcome plays"
+    );
     caller.press(media, 101, '7', 1, 160, SSRC);
     let got = listen(&caller, Duration::from_millis(1_500));
     caller.bye(&dialog);
     let events = journal(&node);
-    assert!(wav::heard(&got, 700.0), "the prompt for a wrong digit is not heard: {events}");
+    assert!(
+        wav::heard(&got, 700.0),
+        "the prompt for a wrong digit is not heard: {events}"
+    );
     assert!(wav::heard(&got, 500.0), "the menu is not heard: {events}");
 }
 
@@ -134,7 +199,10 @@ fn a_caller_who_hangs_up_in_the_menu_leaves_nothing_behind() {
     let (mut caller, dialog, _) = call(&node);
     caller.bye(&dialog);
     wait_for("no call to be active", Duration::from_secs(5), || {
-        node.get("/api/calls/active")["items"].as_array().filter(|c| c.is_empty()).map(|_| ())
+        node.get("/api/calls/active")["items"]
+            .as_array()
+            .filter(|c| c.is_empty())
+            .map(|_| ())
     });
     wait_for("its instance to be gone", Duration::from_secs(5), || {
         Some(node.get("/api/plugins/auto-attendant")).filter(|p| p["versions"][0]["live"] == 0)

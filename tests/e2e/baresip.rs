@@ -28,11 +28,18 @@ impl Baresip {
             modules()
         );
         std::fs::write(path("config"), config).expect("a configuration");
-        std::fs::write(path("accounts"), format!("<sip:bare@127.0.0.1:{port}>;regint=0;audio_codecs=PCMU;answermode=auto\n")).expect("an account");
+        std::fs::write(
+            path("accounts"),
+            format!("<sip:bare@127.0.0.1:{port}>;regint=0;audio_codecs=PCMU;answermode=auto\n"),
+        )
+        .expect("an account");
         std::fs::write(path("contacts"), "").expect("contacts");
         std::fs::write(path("in.wav"), wav::file(8_000, &wav::tone(HZ, 10_000))).expect("a tone");
         let mut command = Command::new("baresip");
-        command.arg("-f").arg(folder.path()).args(["-v", "-t", "20"]);
+        command
+            .arg("-f")
+            .arg(folder.path())
+            .args(["-v", "-t", "20"]);
         if let Some(uri) = dial {
             command.arg("-e").arg(format!("/dial {uri}"));
         }
@@ -42,11 +49,16 @@ impl Baresip {
             .stdout(log.try_clone().expect("a handle"))
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|e| panic!("baresip does not start ({e}): `cargo xtask test` installs it"));
+            .unwrap_or_else(|e| {
+                panic!("baresip does not start ({e}): `cargo xtask test` installs it")
+            });
         let phone = Baresip { child, folder };
         let wanted = format!("0100007F:{port:04X}");
         wait_for("baresip to listen", Duration::from_secs(10), || {
-            std::fs::read_to_string("/proc/net/udp").ok().filter(|t| t.contains(&wanted)).map(|_| ())
+            std::fs::read_to_string("/proc/net/udp")
+                .ok()
+                .filter(|t| t.contains(&wanted))
+                .map(|_| ())
         });
         phone
     }
@@ -68,15 +80,23 @@ impl Drop for Baresip {
 
 /// Where Debian puts them, with or without the architecture in the path.
 fn modules() -> &'static str {
-    ["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules", "/usr/local/lib/baresip/modules"]
-        .into_iter()
-        .find(|p| Path::new(p).exists())
-        .expect("baresip's modules are installed")
+    [
+        "/usr/lib/baresip/modules",
+        "/usr/lib/x86_64-linux-gnu/baresip/modules",
+        "/usr/local/lib/baresip/modules",
+    ]
+    .into_iter()
+    .find(|p| Path::new(p).exists())
+    .expect("baresip's modules are installed")
 }
 
 fn node(callee: u16) -> Gatepost {
-    let rules = format!("[bind]\ndefault = true\n[[config.rule]]\nto = \"^1\"\ndial = [\"sip:{{user}}@127.0.0.1:{callee}\"]\n");
-    Setup::new().plugin("demo", "static-routes", "static-routes", &rules).start()
+    let rules = format!(
+        "[bind]\ndefault = true\n[[config.rule]]\nto = \"^1\"\ndial = [\"sip:{{user}}@127.0.0.1:{callee}\"]\n"
+    );
+    Setup::new()
+        .plugin("demo", "static-routes", "static-routes", &rules)
+        .start()
 }
 
 /// What arrives in a second, as samples.
@@ -102,16 +122,28 @@ fn baresip_calls_and_its_audio_arrives() {
     callee.reply(&invite, "200 OK", "", &answer);
     callee.expect_request("ACK");
     let samples = listen(&callee);
-    assert!(samples.len() > 6_000, "{} samples in a second", samples.len());
-    assert!(wav::heard(&samples, HZ), "the tone is not heard; {}", phone.log());
+    assert!(
+        samples.len() > 6_000,
+        "{} samples in a second",
+        samples.len()
+    );
+    assert!(
+        wav::heard(&samples, HZ),
+        "the tone is not heard; {}",
+        phone.log()
+    );
 }
 
 #[test]
 fn baresip_is_called_answers_and_its_audio_arrives() {
     let port = free_port();
     let _phone = Baresip::start(port, None);
-    let rules = format!("[bind]\ndefault = true\n[[config.rule]]\nto = \".\"\ndial = [\"sip:bare@127.0.0.1:{port}\"]\n");
-    let node = Setup::new().plugin("demo", "static-routes", "static-routes", &rules).start();
+    let rules = format!(
+        "[bind]\ndefault = true\n[[config.rule]]\nto = \".\"\ndial = [\"sip:bare@127.0.0.1:{port}\"]\n"
+    );
+    let node = Setup::new()
+        .plugin("demo", "static-routes", "static-routes", &rules)
+        .start();
     let mut caller = Ua::new("caller");
     let sdp = caller.sdp(&["0 PCMU/8000"]);
     let mut dialog = caller.invite(&node.sip(), "1000", "", &sdp);
@@ -119,7 +151,11 @@ fn baresip_is_called_answers_and_its_audio_arrives() {
     assert_eq!(reply.status(), 200, "{}", reply.text);
     // baresip sends at once; the node sends on once it knows where from.
     let samples = listen(&caller);
-    assert!(samples.len() > 6_000, "{} samples in a second", samples.len());
+    assert!(
+        samples.len() > 6_000,
+        "{} samples in a second",
+        samples.len()
+    );
     assert!(wav::heard(&samples, HZ), "the tone is not heard");
     caller.bye(&dialog);
 }

@@ -10,7 +10,14 @@ const PCMU: &[&str] = &["0 PCMU/8000", "101 telephone-event/8000"];
 
 /// A node whose `static-routes` has these rules.
 fn node(rules: &str) -> Gatepost {
-    Setup::new().plugin("demo", "static-routes", "static-routes", &format!("[bind]\ndefault = true\n{rules}")).start()
+    Setup::new()
+        .plugin(
+            "demo",
+            "static-routes",
+            "static-routes",
+            &format!("[bind]\ndefault = true\n{rules}"),
+        )
+        .start()
 }
 
 fn dial(port: u16) -> String {
@@ -21,8 +28,19 @@ fn dial(port: u16) -> String {
 fn a_call_is_routed_by_the_tenants_component_and_hung_up_by_the_caller() {
     let callee = free_port();
     let node = node(&dial(callee));
-    let uas = Run { scenario: "uas", port: callee, ..Run::default() }.start();
-    Run { target: Some(node.sip()), more: &["-d", "200"], ..Run::default() }.start().succeed();
+    let uas = Run {
+        scenario: "uas",
+        port: callee,
+        ..Run::default()
+    }
+    .start();
+    Run {
+        target: Some(node.sip()),
+        more: &["-d", "200"],
+        ..Run::default()
+    }
+    .start()
+    .succeed();
     uas.succeed();
 }
 
@@ -30,17 +48,43 @@ fn a_call_is_routed_by_the_tenants_component_and_hung_up_by_the_caller() {
 fn a_call_over_tcp_reaches_a_callee_over_udp() {
     let callee = free_port();
     let node = node(&dial(callee));
-    let uas = Run { scenario: "uas", port: callee, ..Run::default() }.start();
-    Run { target: Some(node.sip()), tcp: true, more: &["-d", "200"], ..Run::default() }.start().succeed();
+    let uas = Run {
+        scenario: "uas",
+        port: callee,
+        ..Run::default()
+    }
+    .start();
+    Run {
+        target: Some(node.sip()),
+        tcp: true,
+        more: &["-d", "200"],
+        ..Run::default()
+    }
+    .start()
+    .succeed();
     uas.succeed();
 }
 
 #[test]
 fn a_call_over_udp_reaches_a_callee_over_tcp() {
     let callee = free_port();
-    let node = node(&format!("[[config.rule]]\nto = \"^1\"\ndial = [\"sip:{{user}}@127.0.0.1:{callee};transport=tcp\"]\n"));
-    let uas = Run { scenario: "uas", port: callee, tcp: true, ..Run::default() }.start();
-    Run { target: Some(node.sip()), more: &["-d", "200"], ..Run::default() }.start().succeed();
+    let node = node(&format!(
+        "[[config.rule]]\nto = \"^1\"\ndial = [\"sip:{{user}}@127.0.0.1:{callee};transport=tcp\"]\n"
+    ));
+    let uas = Run {
+        scenario: "uas",
+        port: callee,
+        tcp: true,
+        ..Run::default()
+    }
+    .start();
+    Run {
+        target: Some(node.sip()),
+        more: &["-d", "200"],
+        ..Run::default()
+    }
+    .start()
+    .succeed();
     uas.succeed();
 }
 
@@ -48,8 +92,19 @@ fn a_call_over_udp_reaches_a_callee_over_tcp() {
 fn the_callee_may_hang_up() {
     let callee = free_port();
     let node = node(&dial(callee));
-    let uas = Run { scenario: "uas-bye", port: callee, ..Run::default() }.start();
-    Run { scenario: "uac-callee-bye", target: Some(node.sip()), ..Run::default() }.start().succeed();
+    let uas = Run {
+        scenario: "uas-bye",
+        port: callee,
+        ..Run::default()
+    }
+    .start();
+    Run {
+        scenario: "uac-callee-bye",
+        target: Some(node.sip()),
+        ..Run::default()
+    }
+    .start()
+    .succeed();
     uas.succeed();
 }
 
@@ -57,34 +112,65 @@ fn the_callee_may_hang_up() {
 fn a_cancel_while_it_rings_reaches_the_callee() {
     let callee = free_port();
     let node = node(&dial(callee));
-    let uas = Run { scenario: "uas-cancel", port: callee, ..Run::default() }.start();
-    Run { scenario: "uac-cancel", target: Some(node.sip()), ..Run::default() }.start().succeed();
+    let uas = Run {
+        scenario: "uas-cancel",
+        port: callee,
+        ..Run::default()
+    }
+    .start();
+    Run {
+        scenario: "uac-cancel",
+        target: Some(node.sip()),
+        ..Run::default()
+    }
+    .start()
+    .succeed();
     uas.succeed();
 }
 
 #[test]
 fn a_rejected_call_says_why_and_explain_says_more() {
-    let node = node("[[config.rule]]\nto = \"^900\"\nreject = 603\nreason = \"premium numbers are barred\"\n");
+    let node = node(
+        "[[config.rule]]\nto = \"^900\"\nreject = 603\nreason = \"premium numbers are barred\"\n",
+    );
     let mut caller = Ua::new("caller");
     let sdp = caller.sdp(PCMU);
     let mut dialog = caller.invite(&node.sip(), "9001234", "", &sdp);
     let reply = caller.final_response(&mut dialog);
     assert_eq!(reply.status(), 603, "{}", reply.text);
-    assert!(reply.header("Reason").contains("cause=603"), "{}", reply.text);
+    assert!(
+        reply.header("Reason").contains("cause=603"),
+        "{}",
+        reply.text
+    );
     let id = reply.header("X-Gatepost-Call").to_owned();
     let explain = node.get(&format!("/api/calls/{id}/explain"));
     let text = explain.to_string();
     assert!(text.contains("premium numbers are barred"), "{text}");
     assert!(text.contains("static-routes"), "{text}");
     let events = node.get(&format!("/api/calls/{id}/events"));
-    assert!(events["items"].as_array().is_some_and(|e| e.len() >= 4), "{events}");
+    assert!(
+        events["items"].as_array().is_some_and(|e| e.len() >= 4),
+        "{events}"
+    );
 }
 
 #[test]
 fn a_number_without_a_rule_gets_404_and_the_nearest_rule_is_named() {
     let node = node(&dial(free_port()));
-    Run { scenario: "uac-404", target: Some(node.sip()), service: "2000", ..Run::default() }.start().succeed();
-    let call = node.history().into_iter().next().expect("one call in the history");
+    Run {
+        scenario: "uac-404",
+        target: Some(node.sip()),
+        service: "2000",
+        ..Run::default()
+    }
+    .start()
+    .succeed();
+    let call = node
+        .history()
+        .into_iter()
+        .next()
+        .expect("one call in the history");
     let id = call["call_id"].as_str().expect("an id").to_owned();
     let text = node.get(&format!("/api/calls/{id}/explain")).to_string();
     assert!(text.contains("2000") && text.contains("^1"), "{text}");
@@ -93,15 +179,40 @@ fn a_number_without_a_rule_gets_404_and_the_nearest_rule_is_named() {
 #[test]
 fn a_refusal_by_sipp_carries_reason_and_call_id() {
     let node = node("[[config.rule]]\nto = \"^1\"\nreject = 603\n");
-    Run { scenario: "uac-603", target: Some(node.sip()), ..Run::default() }.start().succeed();
+    Run {
+        scenario: "uac-603",
+        target: Some(node.sip()),
+        ..Run::default()
+    }
+    .start()
+    .succeed();
 }
 
 fn hunt(first: &str, caller: &str, second_is_called: bool) {
     let (one, two) = (free_port(), free_port());
-    let node = node(&format!("[[config.rule]]\nto = \"^1\"\ndial = [\"sip:{{user}}@127.0.0.1:{one}\", \"sip:{{user}}@127.0.0.1:{two}\"]\n"));
-    let refuses = Run { scenario: first, port: one, ..Run::default() }.start();
-    let mut answers = Run { scenario: "uas", port: two, ..Run::default() }.start();
-    Run { scenario: caller, target: Some(node.sip()), more: &["-d", "100"], ..Run::default() }.start().succeed();
+    let node = node(&format!(
+        "[[config.rule]]\nto = \"^1\"\ndial = [\"sip:{{user}}@127.0.0.1:{one}\", \"sip:{{user}}@127.0.0.1:{two}\"]\n"
+    ));
+    let refuses = Run {
+        scenario: first,
+        port: one,
+        ..Run::default()
+    }
+    .start();
+    let mut answers = Run {
+        scenario: "uas",
+        port: two,
+        ..Run::default()
+    }
+    .start();
+    Run {
+        scenario: caller,
+        target: Some(node.sip()),
+        more: &["-d", "100"],
+        ..Run::default()
+    }
+    .start()
+    .succeed();
     refuses.succeed();
     if second_is_called {
         answers.succeed();
@@ -131,10 +242,25 @@ fn each_leg_has_its_own_identities_and_nothing_of_one_side_shows_on_the_other() 
     let node = node(&dial(callee.port()));
     let mut caller = Ua::new("secret-caller-host");
     let sdp = caller.sdp(PCMU);
-    let mut dialog = caller.invite(&node.sip(), "1000", "User-Agent: SecretPhone/9\r\nX-Internal: yes\r\n", &sdp);
+    let mut dialog = caller.invite(
+        &node.sip(),
+        "1000",
+        "User-Agent: SecretPhone/9\r\nX-Internal: yes\r\n",
+        &sdp,
+    );
     let invite = callee.expect_request("INVITE");
-    for secret in [dialog.call_id.as_str(), "SecretPhone", &dialog.branch, &format!(":{}", caller.port()), "secret-caller-host.test"] {
-        assert!(!invite.text.contains(secret), "{secret} leaked:\n{}", invite.text);
+    for secret in [
+        dialog.call_id.as_str(),
+        "SecretPhone",
+        &dialog.branch,
+        &format!(":{}", caller.port()),
+        "secret-caller-host.test",
+    ] {
+        assert!(
+            !invite.text.contains(secret),
+            "{secret} leaked:\n{}",
+            invite.text
+        );
     }
     assert_eq!(invite.headers("Via").len(), 1);
     assert_eq!(invite.header("Max-Forwards"), "69");
@@ -143,7 +269,11 @@ fn each_leg_has_its_own_identities_and_nothing_of_one_side_shows_on_the_other() 
     callee.reply(&invite, "200 OK", "", &answer);
     let reply = caller.final_response(&mut dialog);
     assert_eq!(reply.status(), 200, "{}", reply.text);
-    assert!(!reply.text.contains(&format!(":{}", callee.port())), "{}", reply.text);
+    assert!(
+        !reply.text.contains(&format!(":{}", callee.port())),
+        "{}",
+        reply.text
+    );
     callee.expect_request("ACK");
     let from_callee = callee.dialog_of(&invite);
     callee.bye(&from_callee);
@@ -170,9 +300,17 @@ fn a_trunk_that_asks_for_digest_gets_it() {
     let mut dialog = caller.invite(&node.sip(), "1000", "", &sdp);
     let first = callee.expect_request("INVITE");
     callee.reply(&first, "407 Proxy Authentication Required", "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"abc123\", qop=\"auth\", algorithm=MD5\r\n", "");
-    let second = callee.expect("the INVITE with credentials", |m| m.method() == "INVITE" && !m.header("Proxy-Authorization").is_empty());
+    let second = callee.expect("the INVITE with credentials", |m| {
+        m.method() == "INVITE" && !m.header("Proxy-Authorization").is_empty()
+    });
     let credentials = second.header("Proxy-Authorization");
-    for part in ["username=\"gate\"", "realm=\"carrier\"", "nonce=\"abc123\"", "nc=00000001", "qop=auth"] {
+    for part in [
+        "username=\"gate\"",
+        "realm=\"carrier\"",
+        "nonce=\"abc123\"",
+        "nc=00000001",
+        "qop=auth",
+    ] {
         assert!(credentials.contains(part), "{credentials} lacks {part}");
     }
     assert_eq!(second.header("Call-ID"), first.header("Call-ID"));
@@ -191,7 +329,11 @@ fn options_is_answered_and_an_unknown_method_is_refused() {
     ua.request(&dialog, "OPTIONS", "", "");
     assert_eq!(ua.expect("an answer", |m| m.status() >= 200).status(), 200);
     ua.request(&dialog, "FOOBAR", "", "");
-    let status = ua.expect("an answer", |m| m.status() >= 200 && m.header("CSeq").contains("FOOBAR")).status();
+    let status = ua
+        .expect("an answer", |m| {
+            m.status() >= 200 && m.header("CSeq").contains("FOOBAR")
+        })
+        .status();
     assert!(status == 405 || status == 501, "{status}");
 }
 
@@ -208,7 +350,9 @@ fn an_operator_ends_a_call_over_rest() {
     assert_eq!(caller.final_response(&mut dialog).status(), 200);
     callee.expect_request("ACK");
     let active = tests::e2e::wait_for("the call to be listed", Duration::from_secs(5), || {
-        node.get("/api/calls/active")["items"].as_array().and_then(|c| c.first().cloned())
+        node.get("/api/calls/active")["items"]
+            .as_array()
+            .and_then(|c| c.first().cloned())
     });
     let id = active["call_id"].as_str().expect("an id");
     let reply = node.api("POST", &format!("/api/calls/{id}/hangup"), b"{}");

@@ -39,9 +39,15 @@ fn falls_back(mode: &str, named: &str) {
     let node = node(mode, FALLBACK, free_port());
     let (status, explain, took) = call_noisy(&node);
     assert_eq!(status, 480, "the fallback's answer; {explain}");
-    assert!(explain.contains(named), "{mode} is named {named}: {explain}");
+    assert!(
+        explain.contains(named),
+        "{mode} is named {named}: {explain}"
+    );
     // An order of magnitude, for a machine that is busy with other tests.
-    assert!(took < Duration::from_millis(DEADLINE_MS * 20), "{mode} took {took:?}");
+    assert!(
+        took < Duration::from_millis(DEADLINE_MS * 20),
+        "{mode} took {took:?}"
+    );
 }
 
 #[test]
@@ -76,7 +82,11 @@ fn an_answer_beyond_the_output_limit_is_refused_and_the_fallback_decides() {
 
 #[test]
 fn fail_closed_gives_the_code_of_the_policy() {
-    let node = node("trap", "[on_failure]\naction = \"fail_closed\"\ncode = 503\n", free_port());
+    let node = node(
+        "trap",
+        "[on_failure]\naction = \"fail_closed\"\ncode = 503\n",
+        free_port(),
+    );
     let (status, explain, _) = call_noisy(&node);
     assert_eq!(status, 503, "{explain}");
 }
@@ -84,7 +94,10 @@ fn fail_closed_gives_the_code_of_the_policy() {
 #[test]
 fn a_static_route_decides_where_the_policy_says_so() {
     let callee = Ua::new("callee");
-    let policy = format!("[on_failure]\naction = \"static_route\"\ndial = [\"sip:{{user}}@127.0.0.1:{}\"]\n", callee.port());
+    let policy = format!(
+        "[on_failure]\naction = \"static_route\"\ndial = [\"sip:{{user}}@127.0.0.1:{}\"]\n",
+        callee.port()
+    );
     let node = node("trap", &policy, free_port());
     let mut caller = Ua::on("noisy", "127.0.0.2");
     let sdp = caller.sdp(&["0 PCMU/8000"]);
@@ -100,10 +113,22 @@ fn a_runaway_tenant_does_not_slow_its_neighbour() {
     let node = node("loop", FALLBACK, callee);
     let quiet = |seconds: u32| {
         let calls = 50 * seconds;
-        let uas = Run { scenario: "uas", port: callee, calls, ..Run::default() }.start();
-        let times = Run { target: Some(node.sip()), calls, rate: 50, more: &["-d", "200", "-trace_rtt", "-rtt_freq", "1"], ..Run::default() }
-            .start()
-            .succeed_with_times();
+        let uas = Run {
+            scenario: "uas",
+            port: callee,
+            calls,
+            ..Run::default()
+        }
+        .start();
+        let times = Run {
+            target: Some(node.sip()),
+            calls,
+            rate: 50,
+            more: &["-d", "200", "-trace_rtt", "-rtt_freq", "1"],
+            ..Run::default()
+        }
+        .start()
+        .succeed_with_times();
         uas.succeed();
         assert_eq!(times.len(), calls as usize);
         times[times.len() * 99 / 100]
@@ -112,14 +137,28 @@ fn a_runaway_tenant_does_not_slow_its_neighbour() {
     for _ in 0..3 {
         alone.push(quiet(5));
         // Five runaway calls a second, each to be ended at its deadline.
-        let noise = Run { scenario: "uac-480", ip: "127.0.0.2", target: Some(node.sip()), calls: 35, rate: 5, ..Run::default() }.start();
+        let noise = Run {
+            scenario: "uac-480",
+            ip: "127.0.0.2",
+            target: Some(node.sip()),
+            calls: 35,
+            rate: 5,
+            ..Run::default()
+        }
+        .start();
         beside.push(quiet(5));
         noise.succeed();
     }
     alone.sort_by(f64::total_cmp);
     beside.sort_by(f64::total_cmp);
-    println!("p99 set-up of the neighbour, three rounds: alone {alone:?} ms, beside the runaway {beside:?} ms, ratio of medians {:.2}", beside[1] / alone[1]);
+    println!(
+        "p99 set-up of the neighbour, three rounds: alone {alone:?} ms, beside the runaway {beside:?} ms, ratio of medians {:.2}",
+        beside[1] / alone[1]
+    );
     // The budget: no more than one decision slice over what the rounds alone showed.
     let noise = alone[2] - alone[0];
-    assert!(beside[1] <= alone[1] + 10.0 + noise, "the neighbour waited: {alone:?} and {beside:?}");
+    assert!(
+        beside[1] <= alone[1] + 10.0 + noise,
+        "the neighbour waited: {alone:?} and {beside:?}"
+    );
 }

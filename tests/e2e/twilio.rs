@@ -32,14 +32,26 @@ fn node(callee: &Ua) -> Gatepost {
 }
 
 fn webhook(node: &Gatepost, broken: bool) -> serde_json::Value {
-    let post = format!("http://127.0.0.1:{}/webhooks/demo/twilio/voice", node.setup.http_port);
+    let post = format!(
+        "http://127.0.0.1:{}/webhooks/demo/twilio/voice",
+        node.setup.http_port
+    );
     let public = format!("{PUBLIC}/webhooks/demo/twilio/voice");
     let mut args = vec!["--post", &post, "--as", &public, "--token", TOKEN];
     if broken {
         args.push("--break");
     }
-    args.extend(["CallSid=CA1234567890abcdef1234567890abcdef", "AccountSid=AC1234567890abcdef1234567890abcdef", "From=+14158675310", "To=+18005551212"]);
-    args.extend(["CallStatus=ringing", "Direction=inbound", "ApiVersion=2010-04-01"]);
+    args.extend([
+        "CallSid=CA1234567890abcdef1234567890abcdef",
+        "AccountSid=AC1234567890abcdef1234567890abcdef",
+        "From=+14158675310",
+        "To=+18005551212",
+    ]);
+    args.extend([
+        "CallStatus=ringing",
+        "Direction=inbound",
+        "ApiVersion=2010-04-01",
+    ]);
     peer::run("twilio_webhook.py", &args)
 }
 
@@ -49,13 +61,26 @@ fn a_signed_webhook_is_answered_with_twiml_that_leads_to_a_call() {
     let node = node(&callee);
     let reply = webhook(&node, false);
     assert_eq!(reply["status"], 200, "{reply}");
-    assert!(reply["type"].as_str().is_some_and(|t| t.starts_with("text/xml") || t.starts_with("application/xml")), "{reply}");
-    let uri = reply["sip"][0].as_str().unwrap_or_else(|| panic!("no <Dial><Sip> in {reply}")).to_owned();
+    assert!(
+        reply["type"]
+            .as_str()
+            .is_some_and(|t| t.starts_with("text/xml") || t.starts_with("application/xml")),
+        "{reply}"
+    );
+    let uri = reply["sip"][0]
+        .as_str()
+        .unwrap_or_else(|| panic!("no <Dial><Sip> in {reply}"))
+        .to_owned();
     assert!(uri.starts_with("sip:+18005551212@"), "{uri}");
 
     let mut twilio = Ua::new("twilio");
     let sdp = twilio.sdp(&["0 PCMU/8000", "101 telephone-event/8000"]);
-    let mut dialog = twilio.invite_uri(&node.sip(), &uri, "X-Twilio-CallSid: CA1234567890abcdef1234567890abcdef\r\n", &sdp);
+    let mut dialog = twilio.invite_uri(
+        &node.sip(),
+        &uri,
+        "X-Twilio-CallSid: CA1234567890abcdef1234567890abcdef\r\n",
+        &sdp,
+    );
     let invite = callee.expect_request("INVITE");
     let answer = callee.sdp(&["0 PCMU/8000", "101 telephone-event/8000"]);
     callee.reply(&invite, "200 OK", "", &answer);
@@ -80,8 +105,16 @@ fn an_invite_to_twilio_has_numbers_in_e164() {
     let sdp = caller.sdp(&["0 PCMU/8000"]);
     let mut dialog = caller.invite(&node.sip(), "15550001111", "", &sdp);
     let invite = callee.expect_request("INVITE");
-    assert!(invite.first_line().starts_with("INVITE sip:+15550001111@"), "{}", invite.text);
-    assert!(invite.header("From").contains("sip:+14158675310@"), "{}", invite.text);
+    assert!(
+        invite.first_line().starts_with("INVITE sip:+15550001111@"),
+        "{}",
+        invite.text
+    );
+    assert!(
+        invite.header("From").contains("sip:+14158675310@"),
+        "{}",
+        invite.text
+    );
     callee.reply(&invite, "486 Busy Here", "", "");
     assert_eq!(caller.final_response(&mut dialog).status(), 486);
 }

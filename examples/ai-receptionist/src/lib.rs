@@ -45,7 +45,10 @@ impl Flow for Receptionist {
             match event {
                 ConnectEvent::FunctionCall(function) => {
                     let Some(target) = target(&settings.transfer, &function.arguments) else {
-                        ai.respond(&function, json!({ "error": "`to` must be an extension: digits only" }));
+                        ai.respond(
+                            &function,
+                            json!({ "error": "`to` must be an extension: digits only" }),
+                        );
                         continue;
                     };
                     ai.note_result(&function, json!({ "ok": true }));
@@ -53,12 +56,19 @@ impl Flow for Receptionist {
                     return put_through(&call, target).await;
                 }
                 ConnectEvent::Transcript(line) if line.final_ => call.note(line.speaker, line.text),
-                ConnectEvent::Ended { normal: false, reason } => {
+                ConnectEvent::Ended {
+                    normal: false,
+                    reason,
+                } => {
                     call.note("ai-failed", reason);
-                    let Some(operator) = settings.operator else { return call.reject(503, "the assistant cannot be reached") };
+                    let Some(operator) = settings.operator else {
+                        return call.reject(503, "the assistant cannot be reached");
+                    };
                     return put_through(&call, operator).await;
                 }
-                ConnectEvent::Connected | ConnectEvent::Ended { .. } | ConnectEvent::Transcript(_) => {}
+                ConnectEvent::Connected
+                | ConnectEvent::Ended { .. }
+                | ConnectEvent::Transcript(_) => {}
             }
         }
         call.hangup()

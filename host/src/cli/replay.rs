@@ -9,7 +9,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// 0 where the component decides as it was recorded, 1 where it does not.
-pub(super) fn run(config: &Path, call: &str, component: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    config: &Path,
+    call: &str,
+    component: &Path,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let config = match Config::load(config) {
         Ok(config) => config,
         Err(error) => {
@@ -37,7 +42,14 @@ pub(super) fn run(config: &Path, call: &str, component: &Path, json: bool) -> an
         lines: ended.lines,
     };
     let replayed = replay::routes(&record.events(), &bytes)?;
-    print!("{}", if json { serde_json::to_string_pretty(&replayed)? + "\n" } else { replayed.to_text() });
+    print!(
+        "{}",
+        if json {
+            serde_json::to_string_pretty(&replayed)? + "\n"
+        } else {
+            replayed.to_text()
+        }
+    );
     Ok(if replayed.is_same() {
         ExitCode::SUCCESS
     } else {

@@ -17,8 +17,17 @@ macro_rules! flow {
 }
 
 fn kinds(actions: &[Action]) -> Vec<String> {
-    let name = |action: &Action| format!("{action:?}").split(['(', ' ']).next().unwrap_or_default().to_owned();
-    actions.iter().map(|action| name(action).trim_start_matches("Action::").to_owned()).collect()
+    let name = |action: &Action| {
+        format!("{action:?}")
+            .split(['(', ' '])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    actions
+        .iter()
+        .map(|action| name(action).trim_start_matches("Action::").to_owned())
+        .collect()
 }
 
 #[test]
@@ -34,13 +43,18 @@ fn actions_come_in_the_order_of_the_code_and_wait_for_their_events() {
     let mut test = FlowTest::start::<Greeting>();
     let actions = test.actions();
     assert_eq!(actions[..2], [Action::Ring, Action::Answer]);
-    assert!(matches!(&actions[2], Action::Play(play) if play.repeat == 2 && !play.interruptible && play.prompts.len() == 2));
+    assert!(
+        matches!(&actions[2], Action::Play(play) if play.repeat == 2 && !play.interruptible && play.prompts.len() == 2)
+    );
     test.advance(3 * SECOND);
     assert!(test.actions().is_empty());
     test.advance(SECOND);
     let actions = test.actions();
     assert_eq!(actions[0], Action::Note(("done".into(), "greeting".into())));
-    assert!(matches!(&actions[1..], [Action::Hangup(_)]), "a flow that returns ends the call");
+    assert!(
+        matches!(&actions[1..], [Action::Hangup(_)]),
+        "a flow that returns ends the call"
+    );
 }
 
 #[test]
@@ -62,9 +76,16 @@ fn dropping_a_future_stops_what_it_started() {
     test.actions();
     test.press("5");
     let mut stopped = kinds(&test.actions());
-    assert_eq!(stopped.pop().as_deref(), Some("Note"), "the losers are stopped before the branch runs");
+    assert_eq!(
+        stopped.pop().as_deref(),
+        Some("Note"),
+        "the losers are stopped before the branch runs"
+    );
     stopped.sort();
-    assert_eq!(stopped, ["CancelTimer", "StopDial", "StopGather", "StopPlay"]);
+    assert_eq!(
+        stopped,
+        ["CancelTimer", "StopDial", "StopGather", "StopPlay"]
+    );
     assert!(test.playing().is_empty() && !test.is_gathering() && test.dialled().is_none());
     assert!(test.ended().is_none());
 }
@@ -85,7 +106,10 @@ fn a_hangup_resolves_what_waits_and_lets_the_flow_clean_up() {
     test.actions();
     test.hangup();
     assert_eq!(test.host().stored("calls"), Some(b"1".to_vec()));
-    assert!(test.actions().is_empty(), "after a hangup nothing is done any more");
+    assert!(
+        test.actions().is_empty(),
+        "after a hangup nothing is done any more"
+    );
     test.advance(120 * SECOND);
     test.event(Event::Digit("1".into()));
     assert!(test.actions().is_empty());
@@ -114,7 +138,8 @@ fn an_event_that_came_before_the_hangup_is_seen_before_it() {
         let first = digits.next().await?;
         // Both are there when it looks again.
         let second = digits.next().await?;
-        kv::set("digits", format!("{first}{second}"), None).map_err(|_| Failure::Upstream("kv".into()))?;
+        kv::set("digits", format!("{first}{second}"), None)
+            .map_err(|_| Failure::Upstream("kv".into()))?;
         digits.next().await?;
         Ok(())
     });
@@ -136,7 +161,10 @@ fn a_timeout_drops_what_it_waited_for() {
     assert_eq!(test.dialled_uris(), ["sip:a@b"]);
     test.advance(5 * SECOND);
     assert!(test.dialled().is_none());
-    assert_eq!(kinds(&test.actions()).last().map(String::as_str), Some("StopDial"));
+    assert_eq!(
+        kinds(&test.actions()).last().map(String::as_str),
+        Some("StopDial")
+    );
 }
 
 #[test]
@@ -144,9 +172,16 @@ fn a_dialled_call_may_come_back_or_fail() {
     flow!(Hunt, |call| {
         call.answer().await?;
         for uri in ["sip:a@b", "sip:c@d"] {
-            match call.dial(uri).ringback(Prompt::tone("ringback")).resume().await? {
+            match call
+                .dial(uri)
+                .ringback(Prompt::tone("ringback"))
+                .resume()
+                .await?
+            {
                 DialEnd::Ended => call.note("ended", uri),
-                DialEnd::Failed { status, reason } => call.note("failed", format!("{status} {reason}")),
+                DialEnd::Failed { status, reason } => {
+                    call.note("failed", format!("{status} {reason}"))
+                }
             }
         }
         Ok(())
@@ -157,10 +192,13 @@ fn a_dialled_call_may_come_back_or_fail() {
     assert_eq!(test.dialled_uris(), ["sip:c@d"]);
     test.dial_answered();
     test.dial_ended();
-    let notes = test.actions().into_iter().filter_map(|action| match action {
-        Action::Note((kind, text)) => Some(format!("{kind} {text}")),
-        _ => None,
-    });
+    let notes = test
+        .actions()
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Note((kind, text)) => Some(format!("{kind} {text}")),
+            _ => None,
+        });
     let notes: Vec<String> = notes.collect();
     assert_eq!(notes, ["failed 486 Busy Here", "ended sip:c@d"]);
     assert!(test.ended().is_some());
@@ -174,26 +212,43 @@ fn an_ai_session_is_a_stream_of_events() {
         while let Some(event) = ai.next().await? {
             match event {
                 ConnectEvent::Connected => ai.update(json!({ "say": "hello" })),
-                ConnectEvent::FunctionCall(function) => ai.respond(&function, json!({ "ok": true })),
+                ConnectEvent::FunctionCall(function) => {
+                    ai.respond(&function, json!({ "ok": true }))
+                }
                 ConnectEvent::Transcript(line) => call.note(line.speaker, line.text),
-                ConnectEvent::Ended { normal, reason } => call.note("ended", format!("{normal} {reason}")),
+                ConnectEvent::Ended { normal, reason } => {
+                    call.note("ended", format!("{normal} {reason}"))
+                }
             }
         }
         Ok(())
     });
     let mut test = FlowTest::start::<Assistant>();
-    assert_eq!(test.connect(), Some(("openai-realtime", json!({ "voice": "marin" }))));
+    assert_eq!(
+        test.connect(),
+        Some(("openai-realtime", json!({ "voice": "marin" })))
+    );
     test.actions();
     test.connected();
     test.function_call("c1", "transfer", json!({}));
     test.transcript("agent", "hi");
     test.connect_ended(true, "bye");
     let actions = test.actions();
-    assert!(matches!(&actions[0], Action::UpdateConnect((_, json)) if json == r#"{"say":"hello"}"#));
-    assert!(matches!(&actions[1], Action::FunctionResult(result) if result.call == "c1" && result.output == r#"{"ok":true}"# && result.respond));
+    assert!(
+        matches!(&actions[0], Action::UpdateConnect((_, json)) if json == r#"{"say":"hello"}"#)
+    );
+    assert!(
+        matches!(&actions[1], Action::FunctionResult(result) if result.call == "c1" && result.output == r#"{"ok":true}"# && result.respond)
+    );
     assert_eq!(actions[2], Action::Note(("agent".into(), "hi".into())));
-    assert_eq!(actions[3], Action::Note(("ended".into(), "true bye".into())));
-    assert!(!kinds(&actions).contains(&"Disconnect".to_owned()), "it was over already");
+    assert_eq!(
+        actions[3],
+        Action::Note(("ended".into(), "true bye".into()))
+    );
+    assert!(
+        !kinds(&actions).contains(&"Disconnect".to_owned()),
+        "it was over already"
+    );
 }
 
 #[test]
@@ -208,14 +263,19 @@ fn dropping_an_ai_session_disconnects_it() {
     let mut test = FlowTest::start::<Brief>();
     test.connected();
     test.advance(SECOND);
-    assert_eq!(kinds(&test.actions()).last().map(String::as_str), Some("Disconnect"));
+    assert_eq!(
+        kinds(&test.actions()).last().map(String::as_str),
+        Some("Disconnect")
+    );
     assert!(test.connect().is_none());
 }
 
 #[test]
 fn a_gather_with_a_prompt_is_stopped_with_its_prompt() {
     flow!(Ask, |call| {
-        let gathered = call.gather(Gather::digits(4).terminators("#").prompt("pin.wav")).await?;
+        let gathered = call
+            .gather(Gather::digits(4).terminators("#").prompt("pin.wav"))
+            .await?;
         call.note("pin", gathered.digits);
         let silent = call.gather(Gather::digits(1).timeout(2 * SECOND)).await?;
         assert!(silent.timed_out() && silent.is_empty());
@@ -238,7 +298,11 @@ fn late_events_of_what_was_stopped_are_nobodys() {
     });
     let mut test = FlowTest::start::<Short>();
     test.prompt_length("long.wav", 10 * SECOND);
-    test.event(Event::Played(Played { id: 999, end: PlayEnd::Finished, played_ms: 0 }));
+    test.event(Event::Played(Played {
+        id: 999,
+        end: PlayEnd::Finished,
+        played_ms: 0,
+    }));
     assert!(test.ended().is_none());
 }
 
@@ -250,7 +314,13 @@ fn a_flow_that_fails_says_why_and_refuses_the_call() {
     let mut test = FlowTest::start::<Broken>();
     assert_eq!(test.ended(), Some(&Reject::new(500, "config: no menu")));
     assert_eq!(kinds(&test.actions()), ["Note", "Hangup"]);
-    assert_eq!(test.host().logged(), [(crate::log::Level::Error, "the flow failed: config: no menu".to_owned())]);
+    assert_eq!(
+        test.host().logged(),
+        [(
+            crate::log::Level::Error,
+            "the flow failed: config: no menu".to_owned()
+        )]
+    );
 }
 
 #[test]
@@ -261,9 +331,15 @@ fn a_rejection_is_told_once_with_its_code() {
         }
         call.hangup()
     });
-    let spam = CallInfo { caller: "spam".into(), ..call_info() };
+    let spam = CallInfo {
+        caller: "spam".into(),
+        ..call_info()
+    };
     let mut test = FlowTest::start_on::<Screen>(FakeHost::new(), spam);
-    assert_eq!(test.actions(), [Action::Hangup(Reject::new(603, "no thanks"))]);
+    assert_eq!(
+        test.actions(),
+        [Action::Hangup(Reject::new(603, "no thanks"))]
+    );
     let mut test = FlowTest::start::<Screen>();
     assert_eq!(kinds(&test.actions()), ["Hangup"]);
 }
@@ -283,5 +359,8 @@ fn a_waker_that_is_called_while_polling_polls_again() {
         call.note("yielded", "once");
         Ok(())
     });
-    assert_eq!(kinds(&FlowTest::start::<Yielding>().actions()), ["Note", "Hangup"]);
+    assert_eq!(
+        kinds(&FlowTest::start::<Yielding>().actions()),
+        ["Note", "Hangup"]
+    );
 }

@@ -27,12 +27,19 @@ impl Default for Setup {
 impl Setup {
     /// One tenant `demo` that takes calls from 127.0.0.0/8.
     pub fn new() -> Self {
-        Self::with_tenants("[[tenant]]\nid = \"demo\"\ndomains = [\"127.0.0.1\"]\nsources = [\"127.0.0.0/8\"]\nprompts = \"prompts\"\n")
+        Self::with_tenants(
+            "[[tenant]]\nid = \"demo\"\ndomains = [\"127.0.0.1\"]\nsources = [\"127.0.0.0/8\"]\nprompts = \"prompts\"\n",
+        )
     }
 
     pub fn with_tenants(tenants: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Setup { folder, tenants: tenants.to_owned(), sip_port: free_port(), http_port: free_port() }
+        Setup {
+            folder,
+            tenants: tenants.to_owned(),
+            sip_port: free_port(),
+            http_port: free_port(),
+        }
     }
 
     /// More TOML at the end of the configuration.
@@ -74,7 +81,10 @@ impl Setup {
              [http]\nlisten = \"127.0.0.1:{http}\"\n\
              [store]\nurl = \"sqlite://{dir}/gatepost.db\"\n\
              [plugins]\ndir = \"{dir}/plugins.d\"\n{}",
-            self.tenants.replace("prompts = \"prompts\"", &format!("prompts = \"{dir}/prompts\""))
+            self.tenants.replace(
+                "prompts = \"prompts\"",
+                &format!("prompts = \"{dir}/prompts\"")
+            )
         )
     }
 
@@ -92,7 +102,11 @@ impl Setup {
 }
 
 fn spawn(config: &Path, log: &Path, folder: &Path) -> Child {
-    let out = fs::File::options().create(true).append(true).open(log).expect("a log file");
+    let out = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("a log file");
     Command::new(binary())
         .arg("serve")
         .arg("--config")
@@ -108,8 +122,13 @@ fn spawn(config: &Path, log: &Path, folder: &Path) -> Child {
 
 /// `GATEPOST_BIN`, else the release build.
 pub fn binary() -> PathBuf {
-    let path = std::env::var_os("GATEPOST_BIN").map_or_else(|| root().join("target/release/gatepost"), PathBuf::from);
-    assert!(path.exists(), "{} is missing: run `cargo xtask test`", path.display());
+    let path = std::env::var_os("GATEPOST_BIN")
+        .map_or_else(|| root().join("target/release/gatepost"), PathBuf::from);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo xtask test`",
+        path.display()
+    );
     path
 }
 
@@ -139,9 +158,18 @@ impl Gatepost {
 
     pub fn api_as(&self, tenant: &str, method: &str, path: &str, body: &[u8]) -> Reply {
         let bearer = format!("Bearer {ADMIN_TOKEN}");
-        let kind = if body.first() == Some(&0) { "application/wasm" } else { "application/json" };
-        let headers = [("Authorization", bearer.as_str()), ("Content-Type", kind), ("X-Tenant-Id", tenant)];
-        http::request(self.setup.http_port, method, path, &headers, body).unwrap_or_else(|e| panic!("{method} {path}: {e}\n{}", self.log()))
+        let kind = if body.first() == Some(&0) {
+            "application/wasm"
+        } else {
+            "application/json"
+        };
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", kind),
+            ("X-Tenant-Id", tenant),
+        ];
+        http::request(self.setup.http_port, method, path, &headers, body)
+            .unwrap_or_else(|e| panic!("{method} {path}: {e}\n{}", self.log()))
     }
 
     pub fn get(&self, path: &str) -> serde_json::Value {
@@ -161,14 +189,21 @@ impl Gatepost {
 
     /// Ended calls, newest first.
     pub fn history(&self) -> Vec<serde_json::Value> {
-        self.get("/api/calls/history?per_page=200")["items"].as_array().cloned().unwrap_or_default()
+        self.get("/api/calls/history?per_page=200")["items"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Kills the process without a word and starts it again on the same folder.
     pub fn kill_and_restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.child = spawn(&self.setup.path("gatepost.toml"), &self.setup.path("gatepost.log"), self.setup.folder.path());
+        self.child = spawn(
+            &self.setup.path("gatepost.toml"),
+            &self.setup.path("gatepost.log"),
+            self.setup.folder.path(),
+        );
         self.wait_ready();
     }
 
@@ -178,7 +213,9 @@ impl Gatepost {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("gatepost ended with {status}:\n{}", self.log());
             }
-            http::request(port, "GET", "/ready", &[], b"").ok().filter(|r| r.status == 200)
+            http::request(port, "GET", "/ready", &[], b"")
+                .ok()
+                .filter(|r| r.status == 200)
         });
     }
 }

@@ -7,7 +7,11 @@ use std::process::{Child, Command, Stdio};
 
 fn python() -> PathBuf {
     let path = root().join("target/venv/bin/python");
-    assert!(path.exists(), "{} is missing: `cargo xtask test` makes it", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo xtask test` makes it",
+        path.display()
+    );
     path
 }
 
@@ -17,9 +21,22 @@ fn standin(name: &str) -> PathBuf {
 
 /// Runs a stand-in to its end and gives what it printed, as JSON.
 pub fn run(name: &str, args: &[&str]) -> serde_json::Value {
-    let out = Command::new(python()).arg(standin(name)).args(args).output().expect("python runs");
-    assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{name} printed no JSON ({e}): {}", String::from_utf8_lossy(&out.stdout)))
+    let out = Command::new(python())
+        .arg(standin(name))
+        .args(args)
+        .output()
+        .expect("python runs");
+    assert!(
+        out.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| {
+        panic!(
+            "{name} printed no JSON ({e}): {}",
+            String::from_utf8_lossy(&out.stdout)
+        )
+    })
 }
 
 /// The stand-in of the OpenAI Realtime API.
@@ -41,25 +58,40 @@ impl OpenAi {
             .spawn()
             .expect("python runs");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let port = line.trim().strip_prefix("listening ").and_then(|p| p.parse().ok()).unwrap_or_else(|| panic!("it said {line:?}"));
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("a line");
+        let port = line
+            .trim()
+            .strip_prefix("listening ")
+            .and_then(|p| p.parse().ok())
+            .unwrap_or_else(|| panic!("it said {line:?}"));
         OpenAi { child, log, port }
     }
 
     /// What happened so far, oldest first.
     pub fn log(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.log.path()).unwrap_or_default();
-        text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+        text.lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .collect()
     }
 
     /// Client events of one type.
     pub fn received(&self, kind: &str) -> Vec<serde_json::Value> {
-        self.log().into_iter().filter_map(|e| e.get("received").cloned()).filter(|e| e["type"] == kind).collect()
+        self.log()
+            .into_iter()
+            .filter_map(|e| e.get("received").cloned())
+            .filter(|e| e["type"] == kind)
+            .collect()
     }
 
     /// Everything that the official types, or the protocol's order, do not allow.
     pub fn complaints(&self) -> Vec<serde_json::Value> {
-        self.log().into_iter().filter(|e| e.get("invalid").is_some() || e.get("standin_failed").is_some()).collect()
+        self.log()
+            .into_iter()
+            .filter(|e| e.get("invalid").is_some() || e.get("standin_failed").is_some())
+            .collect()
     }
 }
 

@@ -31,23 +31,66 @@ pub struct Run<'a> {
 
 impl Default for Run<'_> {
     fn default() -> Self {
-        Run { scenario: "uac", ip: "127.0.0.1", port: super::free_port(), target: None, tcp: false, service: "1000", calls: 1, rate: 1, more: &[] }
+        Run {
+            scenario: "uac",
+            ip: "127.0.0.1",
+            port: super::free_port(),
+            target: None,
+            tcp: false,
+            service: "1000",
+            calls: 1,
+            rate: 1,
+            more: &[],
+        }
     }
 }
 
 impl Run<'_> {
     pub fn start(self) -> Sipp {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let scenario = root().join("tests/e2e/sipp").join(format!("{}.xml", self.scenario));
+        let scenario = root()
+            .join("tests/e2e/sipp")
+            .join(format!("{}.xml", self.scenario));
         let limit = 40 + self.calls / self.rate.max(1) * 2;
         let mut command = Command::new("sipp");
         command
-            .args(["-nostdin", "-timeout_error", "-trace_err", "-recv_timeout", "20000", "-i", self.ip, "-mi", self.ip])
-            .args(["-buff_size", "8388608", "-error_file", "errors.log", "-timeout", &format!("{limit}s")])
+            .args([
+                "-nostdin",
+                "-timeout_error",
+                "-trace_err",
+                "-recv_timeout",
+                "20000",
+                "-i",
+                self.ip,
+                "-mi",
+                self.ip,
+            ])
+            .args([
+                "-buff_size",
+                "8388608",
+                "-error_file",
+                "errors.log",
+                "-timeout",
+                &format!("{limit}s"),
+            ])
             .arg("-sf")
             .arg(&scenario)
-            .args(["-p", &self.port.to_string(), "-t", if self.tcp { "t1" } else { "u1" }])
-            .args(["-m", &self.calls.to_string(), "-r", &self.rate.to_string(), "-l", "5000", "-s", self.service])
+            .args([
+                "-p",
+                &self.port.to_string(),
+                "-t",
+                if self.tcp { "t1" } else { "u1" },
+            ])
+            .args([
+                "-m",
+                &self.calls.to_string(),
+                "-r",
+                &self.rate.to_string(),
+                "-l",
+                "5000",
+                "-s",
+                self.service,
+            ])
             .args(["-mp", &super::free_port().to_string()])
             .args(self.more);
         if let Some(target) = &self.target {
@@ -59,8 +102,14 @@ impl Run<'_> {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|e| panic!("sipp does not start ({e}): `cargo xtask test` installs it"));
-        let sipp = Sipp { child, folder, name: self.scenario.to_owned() };
+            .unwrap_or_else(|e| {
+                panic!("sipp does not start ({e}): `cargo xtask test` installs it")
+            });
+        let sipp = Sipp {
+            child,
+            folder,
+            name: self.scenario.to_owned(),
+        };
         if self.target.is_none() {
             sipp.wait_listening(self.port, self.tcp);
         }
@@ -71,8 +120,17 @@ impl Run<'_> {
 impl Sipp {
     /// Waits for the end and fails the test where a call went otherwise than its scenario.
     pub fn succeed(mut self) {
-        let status = wait_for(&format!("sipp {}", self.name), Duration::from_secs(400), || self.child.try_wait().ok().flatten());
-        assert!(status.success(), "sipp {} ended with {status}:\n{}", self.name, self.errors());
+        let status = wait_for(
+            &format!("sipp {}", self.name),
+            Duration::from_secs(400),
+            || self.child.try_wait().ok().flatten(),
+        );
+        assert!(
+            status.success(),
+            "sipp {} ended with {status}:\n{}",
+            self.name,
+            self.errors()
+        );
     }
 
     pub fn folder(&self) -> PathBuf {
@@ -85,7 +143,12 @@ impl Sipp {
         for entry in std::fs::read_dir(folder).expect("sipp's folder").flatten() {
             if entry.file_name().to_string_lossy().ends_with("_rtt.csv") {
                 let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                times.extend(text.lines().skip(1).filter_map(|l| l.split(';').nth(1)).filter_map(|t| t.trim().parse::<f64>().ok()));
+                times.extend(
+                    text.lines()
+                        .skip(1)
+                        .filter_map(|l| l.split(';').nth(1))
+                        .filter_map(|t| t.trim().parse::<f64>().ok()),
+                );
             }
         }
         times.sort_by(f64::total_cmp);
@@ -94,8 +157,17 @@ impl Sipp {
 
     /// Like [`Sipp::succeed`], and gives the set-up times.
     pub fn succeed_with_times(mut self) -> Vec<f64> {
-        let status = wait_for(&format!("sipp {}", self.name), Duration::from_secs(400), || self.child.try_wait().ok().flatten());
-        assert!(status.success(), "sipp {} ended with {status}:\n{}", self.name, self.errors());
+        let status = wait_for(
+            &format!("sipp {}", self.name),
+            Duration::from_secs(400),
+            || self.child.try_wait().ok().flatten(),
+        );
+        assert!(
+            status.success(),
+            "sipp {} ended with {status}:\n{}",
+            self.name,
+            self.errors()
+        );
         Self::setup_times(&self.folder())
     }
 
@@ -109,10 +181,17 @@ impl Sipp {
 
     /// The socket is there when the kernel lists it.
     fn wait_listening(&self, port: u16, tcp: bool) {
-        let table = if tcp { "/proc/net/tcp" } else { "/proc/net/udp" };
+        let table = if tcp {
+            "/proc/net/tcp"
+        } else {
+            "/proc/net/udp"
+        };
         let wanted = format!("0100007F:{port:04X}");
         wait_for("sipp to listen", Duration::from_secs(10), || {
-            std::fs::read_to_string(table).ok().filter(|t| t.contains(&wanted)).map(|_| ())
+            std::fs::read_to_string(table)
+                .ok()
+                .filter(|t| t.contains(&wanted))
+                .map(|_| ())
         });
     }
 }

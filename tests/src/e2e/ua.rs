@@ -27,7 +27,11 @@ impl Message {
 
     /// 0 for a request.
     pub fn status(&self) -> u16 {
-        self.first_line().strip_prefix("SIP/2.0 ").and_then(|l| l.get(..3)).and_then(|c| c.parse().ok()).unwrap_or(0)
+        self.first_line()
+            .strip_prefix("SIP/2.0 ")
+            .and_then(|l| l.get(..3))
+            .and_then(|c| c.parse().ok())
+            .unwrap_or(0)
     }
 
     pub fn method(&self) -> &str {
@@ -55,21 +59,39 @@ impl Message {
     /// The URI of Contact.
     pub fn contact(&self) -> String {
         let value = self.header("Contact");
-        value.split_once('<').and_then(|(_, r)| r.split_once('>')).map_or(value, |(u, _)| u).to_owned()
+        value
+            .split_once('<')
+            .and_then(|(_, r)| r.split_once('>'))
+            .map_or(value, |(u, _)| u)
+            .to_owned()
     }
 
     /// Where its SDP wants audio.
     pub fn media(&self) -> SocketAddr {
-        let line = |prefix: &str| self.body().lines().find_map(|l| l.strip_prefix(prefix)).unwrap_or_else(|| panic!("no {prefix} in {}", self.text));
+        let line = |prefix: &str| {
+            self.body()
+                .lines()
+                .find_map(|l| l.strip_prefix(prefix))
+                .unwrap_or_else(|| panic!("no {prefix} in {}", self.text))
+        };
         let ip = line("c=IN IP4 ").trim().to_owned();
         let port = line("m=audio ").split(' ').next().unwrap_or("").to_owned();
-        format!("{ip}:{port}").parse().expect("an address in the SDP")
+        format!("{ip}:{port}")
+            .parse()
+            .expect("an address in the SDP")
     }
 
     /// Payload types of its audio line, in order.
     pub fn payloads(&self) -> Vec<u8> {
-        let line = self.body().lines().find_map(|l| l.strip_prefix("m=audio ")).unwrap_or("");
-        line.split_whitespace().skip(2).filter_map(|p| p.parse().ok()).collect()
+        let line = self
+            .body()
+            .lines()
+            .find_map(|l| l.strip_prefix("m=audio "))
+            .unwrap_or("");
+        line.split_whitespace()
+            .skip(2)
+            .filter_map(|p| p.parse().ok())
+            .collect()
     }
 }
 
@@ -110,7 +132,13 @@ impl Ua {
     fn bound(name: &str, ip: &str, port: u16) -> Ua {
         let sip = UdpSocket::bind((ip, port)).expect("a SIP port");
         let rtp = UdpSocket::bind((ip, free_port())).expect("an RTP port");
-        Ua { sip, rtp, name: name.to_owned(), cseq: 0, serial: 0 }
+        Ua {
+            sip,
+            rtp,
+            name: name.to_owned(),
+            cseq: 0,
+            serial: 0,
+        }
     }
 
     pub fn ip(&self) -> String {
@@ -129,7 +157,10 @@ impl Ua {
     pub fn sdp(&self, codecs: &[&str]) -> String {
         let port = self.rtp.local_addr().expect("bound").port();
         let ip = self.ip();
-        let numbers: Vec<&str> = codecs.iter().map(|c| c.split(' ').next().unwrap_or("")).collect();
+        let numbers: Vec<&str> = codecs
+            .iter()
+            .map(|c| c.split(' ').next().unwrap_or(""))
+            .collect();
         let mut sdp = format!(
             "v=0\r\no={} 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {}\r\n",
             self.name,
@@ -162,7 +193,14 @@ impl Ua {
             branch: format!("z9hG4bK{id}i"),
             request_uri: uri.to_owned(),
         };
-        self.send_request(&dialog, "INVITE", self.cseq, &dialog.branch.clone(), extra, sdp);
+        self.send_request(
+            &dialog,
+            "INVITE",
+            self.cseq,
+            &dialog.branch.clone(),
+            extra,
+            sdp,
+        );
         dialog
     }
 
@@ -179,12 +217,36 @@ impl Ua {
     }
 
     pub fn cancel(&mut self, dialog: &Dialog) {
-        self.send_request(dialog, "CANCEL", dialog.invite_cseq, &dialog.branch.clone(), "", "");
+        self.send_request(
+            dialog,
+            "CANCEL",
+            dialog.invite_cseq,
+            &dialog.branch.clone(),
+            "",
+            "",
+        );
     }
 
-    fn send_request(&self, d: &Dialog, method: &str, cseq: u32, branch: &str, extra: &str, body: &str) {
-        let uri = if method == "CANCEL" || method == "INVITE" && d.routes.is_empty() && d.remote.find("tag=").is_none() { &d.request_uri } else { &d.target };
-        let kind = match (body.is_empty(), extra.to_ascii_lowercase().contains("content-type:")) {
+    fn send_request(
+        &self,
+        d: &Dialog,
+        method: &str,
+        cseq: u32,
+        branch: &str,
+        extra: &str,
+        body: &str,
+    ) {
+        let uri = if method == "CANCEL"
+            || method == "INVITE" && d.routes.is_empty() && d.remote.find("tag=").is_none()
+        {
+            &d.request_uri
+        } else {
+            &d.target
+        };
+        let kind = match (
+            body.is_empty(),
+            extra.to_ascii_lowercase().contains("content-type:"),
+        ) {
             (true, _) | (_, true) => "",
             _ => "Content-Type: application/sdp\r\n",
         };
@@ -205,10 +267,15 @@ impl Ua {
 
     /// The next message; `None` where none comes in time.
     pub fn receive(&self, limit: Duration) -> Option<Message> {
-        self.sip.set_read_timeout(Some(limit.max(Duration::from_millis(1)))).expect("a time-out");
+        self.sip
+            .set_read_timeout(Some(limit.max(Duration::from_millis(1))))
+            .expect("a time-out");
         let mut buffer = vec![0; 65_535];
         let (n, from) = self.sip.recv_from(&mut buffer).ok()?;
-        Some(Message { text: String::from_utf8_lossy(&buffer[..n]).into_owned(), from })
+        Some(Message {
+            text: String::from_utf8_lossy(&buffer[..n]).into_owned(),
+            from,
+        })
     }
 
     /// Waits for a message that `wanted` takes; others are passed over.
@@ -216,7 +283,9 @@ impl Ua {
         let end = Instant::now() + Duration::from_secs(10);
         let mut seen = Vec::new();
         while let Some(left) = end.checked_duration_since(Instant::now()) {
-            let Some(message) = self.receive(left) else { break };
+            let Some(message) = self.receive(left) else {
+                break;
+            };
             if wanted(&message) {
                 return message;
             }
@@ -234,11 +303,18 @@ impl Ua {
     pub fn final_response(&mut self, dialog: &mut Dialog) -> Message {
         let wanted = format!("{} INVITE", dialog.invite_cseq);
         let call_id = dialog.call_id.clone();
-        let reply = self.expect("a final response", |m| m.status() >= 200 && m.header("CSeq") == wanted && m.header("Call-ID") == call_id);
+        let reply = self.expect("a final response", |m| {
+            m.status() >= 200 && m.header("CSeq") == wanted && m.header("Call-ID") == call_id
+        });
         dialog.remote = reply.header("To").to_owned();
         if reply.status() < 300 {
             dialog.target = reply.contact();
-            dialog.routes = reply.headers("Record-Route").into_iter().rev().map(str::to_owned).collect();
+            dialog.routes = reply
+                .headers("Record-Route")
+                .into_iter()
+                .rev()
+                .map(str::to_owned)
+                .collect();
             self.ack(dialog, "");
         } else {
             let branch = dialog.branch.clone();
@@ -251,10 +327,22 @@ impl Ua {
 
     /// Answers a request. `to_tag` is set on the To header where it has none.
     pub fn reply(&self, request: &Message, status: &str, extra: &str, body: &str) {
-        let vias: String = request.headers("Via").iter().map(|v| format!("Via: {v}\r\n")).collect();
+        let vias: String = request
+            .headers("Via")
+            .iter()
+            .map(|v| format!("Via: {v}\r\n"))
+            .collect();
         let to = request.header("To");
-        let tag = if to.contains("tag=") { String::new() } else { format!(";tag=callee{}", self.port()) };
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let tag = if to.contains("tag=") {
+            String::new()
+        } else {
+            format!(";tag=callee{}", self.port())
+        };
+        let kind = if body.is_empty() {
+            ""
+        } else {
+            "Content-Type: application/sdp\r\n"
+        };
         let text = format!(
             "SIP/2.0 {status}\r\n{vias}From: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <{}>\r\n{extra}{kind}Content-Length: {}\r\n\r\n{body}",
             request.header("From"),
@@ -263,20 +351,30 @@ impl Ua {
             self.uri(),
             body.len()
         );
-        self.sip.send_to(text.as_bytes(), request.from).expect("sent");
+        self.sip
+            .send_to(text.as_bytes(), request.from)
+            .expect("sent");
     }
 
     /// The callee's side of the dialog that its 200 to `invite` made.
     pub fn dialog_of(&self, invite: &Message) -> Dialog {
         let to = invite.header("To");
-        let local = if to.contains("tag=") { to.to_owned() } else { format!("{to};tag=callee{}", self.port()) };
+        let local = if to.contains("tag=") {
+            to.to_owned()
+        } else {
+            format!("{to};tag=callee{}", self.port())
+        };
         Dialog {
             call_id: invite.header("Call-ID").to_owned(),
             local,
             remote: invite.header("From").to_owned(),
             target: invite.contact(),
             peer: invite.from,
-            routes: invite.headers("Record-Route").into_iter().map(str::to_owned).collect(),
+            routes: invite
+                .headers("Record-Route")
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             invite_cseq: 0,
             branch: String::new(),
             request_uri: invite.contact(),
@@ -287,7 +385,9 @@ impl Ua {
     pub fn bye(&mut self, dialog: &Dialog) {
         self.request(dialog, "BYE", "", "");
         let wanted = format!("{} BYE", self.cseq);
-        let reply = self.expect("the answer to BYE", |m| m.status() >= 200 && m.header("CSeq") == wanted);
+        let reply = self.expect("the answer to BYE", |m| {
+            m.status() >= 200 && m.header("CSeq") == wanted
+        });
         assert_eq!(reply.status(), 200, "{}", reply.text);
     }
 
@@ -296,7 +396,9 @@ impl Ua {
         self.request(dialog, "BYE", "", "");
         other.expect_bye();
         let wanted = format!("{} BYE", self.cseq);
-        let reply = self.expect("the answer to BYE", |m| m.status() >= 200 && m.header("CSeq") == wanted);
+        let reply = self.expect("the answer to BYE", |m| {
+            m.status() >= 200 && m.header("CSeq") == wanted
+        });
         assert_eq!(reply.status(), 200, "{}", reply.text);
     }
 
@@ -325,7 +427,16 @@ impl Ua {
     }
 
     /// Sends one RTP packet.
-    pub fn send_rtp(&self, to: SocketAddr, payload_type: u8, marker: bool, sequence: u16, timestamp: u32, ssrc: u32, payload: &[u8]) {
+    pub fn send_rtp(
+        &self,
+        to: SocketAddr,
+        payload_type: u8,
+        marker: bool,
+        sequence: u16,
+        timestamp: u32,
+        ssrc: u32,
+        payload: &[u8],
+    ) {
         let mut packet = vec![0x80, payload_type | if marker { 0x80 } else { 0 }];
         packet.extend(sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());
@@ -336,7 +447,9 @@ impl Ua {
 
     /// The next RTP packet; `None` where none comes in time.
     pub fn receive_rtp(&self, limit: Duration) -> Option<Rtp> {
-        self.rtp.set_read_timeout(Some(limit.max(Duration::from_millis(1)))).expect("a time-out");
+        self.rtp
+            .set_read_timeout(Some(limit.max(Duration::from_millis(1))))
+            .expect("a time-out");
         let mut buffer = [0; 2_048];
         let (n, from) = self.rtp.recv_from(&mut buffer).ok()?;
         let b = &buffer[..n];
@@ -352,12 +465,28 @@ impl Ua {
     }
 
     /// Presses a digit for 100 ms as RFC 4733 events; gives the next sequence number.
-    pub fn press(&self, to: SocketAddr, payload_type: u8, digit: char, sequence: u16, timestamp: u32, ssrc: u32) -> u16 {
+    pub fn press(
+        &self,
+        to: SocketAddr,
+        payload_type: u8,
+        digit: char,
+        sequence: u16,
+        timestamp: u32,
+        ssrc: u32,
+    ) -> u16 {
         let event = "0123456789*#ABCD".find(digit).expect("a digit") as u8;
         let mut next = sequence;
         let mut packet = |end: bool, duration: u16, marker: bool| {
             let [high, low] = duration.to_be_bytes();
-            self.send_rtp(to, payload_type, marker, next, timestamp, ssrc, &[event, if end { 0x8a } else { 0x0a }, high, low]);
+            self.send_rtp(
+                to,
+                payload_type,
+                marker,
+                next,
+                timestamp,
+                ssrc,
+                &[event, if end { 0x8a } else { 0x0a }, high, low],
+            );
             next = next.wrapping_add(1);
         };
         for step in 1..=5u16 {

@@ -23,7 +23,9 @@ pub fn from_pcma(byte: u8) -> i16 {
 
 /// 16-bit linear to the nearest code of a law, by search over its 256 values.
 fn nearest(sample: i16, decode: fn(u8) -> i16) -> u8 {
-    (0..=255u8).min_by_key(|&code| (i32::from(decode(code)) - i32::from(sample)).abs()).expect("256 codes")
+    (0..=255u8)
+        .min_by_key(|&code| (i32::from(decode(code)) - i32::from(sample)).abs())
+        .expect("256 codes")
 }
 
 pub fn to_pcmu(sample: i16) -> u8 {
@@ -66,7 +68,9 @@ pub fn chirp(ms: u32) -> Vec<i16> {
 
 /// One tone, `ms` long at 8 kHz.
 pub fn tone(hz: f64, ms: usize) -> Vec<i16> {
-    (0..ms * 8).map(|i| (6_000.0 * (2.0 * std::f64::consts::PI * hz * i as f64 / 8_000.0).sin()) as i16).collect()
+    (0..ms * 8)
+        .map(|i| (6_000.0 * (2.0 * std::f64::consts::PI * hz * i as f64 / 8_000.0).sin()) as i16)
+        .collect()
 }
 
 /// Share of the energy that lies at this frequency (Goertzel).
@@ -78,11 +82,16 @@ fn share(samples: &[i16], hz: f64) -> f64 {
     }
     let power = a * a + b * b - c * a * b;
     let energy: f64 = samples.iter().map(|&s| f64::from(s).powi(2)).sum();
-    if energy == 0.0 { 0.0 } else { power / (energy * samples.len() as f64 / 2.0) }
+    if energy == 0.0 {
+        0.0
+    } else {
+        power / (energy * samples.len() as f64 / 2.0)
+    }
 }
 
 /// Is this tone in there, for 50 ms at least?
 pub fn heard(samples: &[i16], hz: f64) -> bool {
-    samples.chunks(400).any(|c| c.len() == 400 && share(c, hz) > 0.8)
+    samples
+        .chunks(400)
+        .any(|c| c.len() == 400 && share(c, hz) > 0.8)
 }
-

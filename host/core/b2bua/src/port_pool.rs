@@ -82,7 +82,11 @@ mod tests {
             pool.give_back(*port);
         }
         assert_eq!(pool.take(), Some(first[0]));
-        assert_eq!(pool.take(), Some(10_000 + 2 * first.len() as u16), "the others still rest");
+        assert_eq!(
+            pool.take(),
+            Some(10_000 + 2 * first.len() as u16),
+            "the others still rest"
+        );
     }
 
     #[test]

@@ -16,10 +16,15 @@ pub fn bench(root: &Path) -> Result<()> {
             let lua = quiet(Command::new("luajit").arg(root.join("tests/bench/decision.lua")))?;
             print!("    {lua}");
             for name in ["static-routes", "hello-router"] {
-                run(
-                    Command::new(root.join("target/release/examples/decision_cost"))
-                        .arg(root.join(format!("target/plugins/{name}.wasm"))),
-                )?;
+                println!("    {name}");
+                let mut command = Command::new(root.join("target/release/examples/decision_cost"));
+                command.arg(root.join(format!("target/plugins/{name}.wasm")));
+                // The rules that the quickstart really has.
+                let settings = root.join(format!("examples/quickstart/plugins/{name}.toml"));
+                if settings.exists() {
+                    command.arg(settings);
+                }
+                run(&mut command)?;
             }
             Ok(())
         })?;

@@ -12,50 +12,33 @@ pub fn bench(root: &Path, options: &Options, callee: &str) -> Result<()> {
     let transcodes = callee != "PCMU";
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        step(
-            &format!(
-                "round {round} of {}: {CALLS} calls, PCMU to {callee}, {} s each",
-                options.rounds, options.seconds
-            ),
-            || {
-                for (results, start) in [
-                    (
-                        &mut theirs,
-                        &(|| boxes::kamailio(root, true, transcodes.then_some(callee)))
-                            as &dyn Fn() -> Result<boxes::Running>,
-                    ),
-                    (&mut ours, &|| boxes::gatepost(root)),
-                ] {
-                    let target = start()?;
-                    let m = measure(root, &target, options.seconds, callee)?;
-                    println!(
-                        "    {:22} {:.3} CPU-s per 1000 stream-s, delay p50 {:.3} ms p99 {:.3} ms, loss {:.4} %",
-                        target.name,
-                        m.cpu,
-                        m.p50,
-                        m.p99,
-                        m.loss * 100.0
-                    );
-                    results.push(m);
-                }
-                Ok(())
-            },
-        )?;
+        let title = format!(
+            "round {round} of {}: {CALLS} calls, PCMU to {callee}, {} s each",
+            options.rounds, options.seconds
+        );
+        step(&title, || {
+            for (results, start) in [
+                (
+                    &mut theirs,
+                    &(|| boxes::kamailio(root, true, transcodes.then_some(callee)))
+                        as &dyn Fn() -> Result<boxes::Running>,
+                ),
+                (&mut ours, &|| boxes::gatepost(root)),
+            ] {
+                let target = start()?;
+                let m = measure(root, &target, options.seconds, callee)?;
+                print_line(target.name, std::slice::from_ref(&m));
+                results.push(m);
+            }
+            Ok(())
+        })?;
     }
-    let column = |m: &[Media], f: fn(&Media) -> f64| m.iter().map(f).collect::<Vec<_>>();
     println!(
         "\nmedia, {CALLS} calls, PCMU to {callee}, medians of {} rounds",
         options.rounds
     );
-    for (name, m) in [("kamailio + rtpengine", &theirs), ("gatepost", &ours)] {
-        println!(
-            "  {name:22} {:.3} CPU-s per 1000 stream-s   delay p50 {:.3} ms  p99 {:.3} ms   loss {:.4} %",
-            median(&column(m, |m| m.cpu)),
-            median(&column(m, |m| m.p50)),
-            median(&column(m, |m| m.p99)),
-            median(&column(m, |m| m.loss)) * 100.0
-        );
-    }
+    print_line("kamailio + rtpengine", &theirs);
+    print_line("gatepost", &ours);
     println!(
         "  gatepost / kamailio + rtpengine {:.2}{}",
         ratio(&column(&ours, |m| m.cpu), &column(&theirs, |m| m.cpu)),
@@ -64,8 +47,35 @@ pub fn bench(root: &Path, options: &Options, callee: &str) -> Result<()> {
     Ok(())
 }
 
+fn column(m: &[Media], f: fn(&Media) -> f64) -> Vec<f64> {
+    m.iter().map(f).collect()
+}
+
+fn print_line(name: &str, m: &[Media]) {
+    let of = |f: fn(&Media) -> f64| median(&column(m, f));
+    print!(
+        "    {name:22} {:.3} CPU-s per 1000 stream-s, set-up p50 {:.2} ms p99 {:.2} ms, loss {:.4} %",
+        of(|m| m.cpu),
+        of(|m| m.setup_p50),
+        of(|m| m.setup_p99),
+        of(|m| m.loss).max(0.0) * 100.0
+    );
+    // Transcoded packets carry no time stamp that could be read back.
+    if of(|m| m.p50).is_finite() {
+        print!(
+            ", delay p50 {:.3} ms p99 {:.3} ms",
+            of(|m| m.p50),
+            of(|m| m.p99)
+        );
+    }
+    println!();
+}
+
 struct Media {
     cpu: f64,
+    /// INVITE to 200, ms
+    setup_p50: f64,
+    setup_p99: f64,
     p50: f64,
     p99: f64,
     loss: f64,
@@ -99,6 +109,8 @@ fn measure(root: &Path, target: &boxes::Running, seconds: u32, callee: &str) -> 
     };
     Ok(Media {
         cpu: number("/cpu_per_1000_stream_s"),
+        setup_p50: number("/setup_ms/p50"),
+        setup_p99: number("/setup_ms/p99"),
         p50: number("/latency_ms/p50"),
         p99: number("/latency_ms/p99"),
         loss: (number("/loss_a") + number("/loss_b")) / 2.0,

@@ -8,6 +8,7 @@ use std::process::Command;
 
 /// Tests that drive the release build; slow ones last.
 const END_TO_END: &[&str] = &[
+    "plugins",
     "calls",
     "audio",
     "baresip",

@@ -37,6 +37,9 @@ pub fn component(name: &str) -> PathBuf {
     path
 }
 
+/// Ports between two that are handed out: SIPp takes the next ones for RTCP and video.
+const STEP: u16 = 8;
+
 /// A port that is free on 127.0.0.1 for UDP and TCP at this moment. Ports are handed out
 /// below the range that the kernel gives to outgoing sockets, each once a process.
 pub fn free_port() -> u16 {
@@ -48,7 +51,7 @@ pub fn free_port() -> u16 {
         let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
     }
     for _ in 0..2_000 {
-        let port = NEXT.fetch_add(2, Ordering::Relaxed);
+        let port = NEXT.fetch_add(STEP, Ordering::Relaxed);
         if UdpSocket::bind(("127.0.0.1", port)).is_ok()
             && TcpListener::bind(("127.0.0.1", port)).is_ok()
         {
